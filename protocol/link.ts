@@ -1,0 +1,133 @@
+// The messages between agent and master on the link, one WebSocket of JSON text frames.
+// Only types here; PROTOCOL.md tells who may say what when. `decode` functions: link-decode.ts.
+import type { DagArtifact } from "./artifact.ts";
+import type { Json } from "./json.ts";
+import type { LogLine } from "./log.ts";
+import type { CancelledBy, Facts, Outcome, RunOutcome } from "./outcome.ts";
+
+export const linkVersion = 1;
+
+/** What a node can do; probed at start, never guessed. */
+export interface Capabilities {
+  architecture: string;
+  os: string;
+  cores: number;
+  memoryBytes: number;
+  /** Isolation levels that hold on this host. */
+  levels: string[];
+  /** Runtimes found, with versions: `{"python": "3.11.7", "node": "26.10.0"}`. */
+  languages: { [name: string]: string };
+  /** False where no C launcher could be had. */
+  launcher: boolean;
+}
+
+export type NodeState = "starting" | "idle" | "running" | "draining";
+
+// ---- records: numbered, stored in the outbox, acknowledged, delivered exactly once ----
+interface RecordBase {
+  /** Per-node monotonic sequence number, from 1. */
+  seq: number;
+  /** Unix milliseconds. */
+  time: number;
+  run: string;
+}
+export type LinkRecord = RecordBase &
+  (
+    | {
+        type: "run-started";
+        dag: string;
+        digest: string;
+        tasks: number;
+        params?: { [k: string]: Json };
+      }
+    /** Only for attempts that still run when the outbox is written, some 100 ms after their start. */
+    | { type: "attempt-started"; task: string; attempt: number }
+    | {
+        type: "attempt-finished";
+        task: string;
+        attempt: number;
+        outcome: Outcome;
+        facts: Facts;
+        /** The result, when it is at most 64 KiB of JSON text; larger ones come as `object-part`. */
+        result?: Json;
+        /** This outcome is the task's own: no further attempt follows. */
+        final?: true;
+      }
+    /** The final outcome of a task that had no attempt of its own: skipped, cancelled, or a fan-out. */
+    | { type: "task-finished"; task: string; outcome: Outcome }
+    | { type: "progress"; task: string; attempt: number; fraction: number; text?: string }
+    /** A chunk of the combined log: whole lines, in order. */
+    | { type: "log"; lines: LogLine[] }
+    /** A piece of a large result or of an artifact, in order; `data` is base64. */
+    | {
+        type: "object-part";
+        kind: "result" | "artifact";
+        task: string;
+        attempt: number;
+        name: string;
+        part: number;
+        parts: number;
+        sizeBytes: number;
+        sha256: string;
+        data: string;
+      }
+    | { type: "run-finished"; outcome: RunOutcome; summary: RunSummary }
+  );
+
+export interface RunSummary {
+  tasks: number;
+  succeeded: number;
+  failed: number;
+  skipped: number;
+  cancelled: number;
+  attempts: number;
+  wallMs: number;
+  /** From a task's end to the start of its successor, milliseconds. */
+  interTaskP50Ms?: number;
+  interTaskP99Ms?: number;
+}
+
+export type AgentToMaster =
+  | {
+      type: "hello";
+      version: number;
+      node: string;
+      /** Random id of this agent process: tells a reconnect from a restart from a twin. */
+      boot: string;
+      agentVersion: string;
+      capabilities: Capabilities;
+      labels: { [name: string]: string };
+      /** Lowest sequence number that the agent still holds, and the next that it will use. */
+      firstHeldSeq: number;
+      nextSeq: number;
+      /** Runs that the agent has not finished. */
+      runs: string[];
+      /** True when the agent takes DAGs from the gateway. */
+      wantsRuns: boolean;
+    }
+  | {
+      type: "heartbeat";
+      state: NodeState;
+      /** Done and total tasks of each open run. */
+      runs: { [run: string]: { done: number; total: number; running: number } };
+      load: number;
+      rssBytes: number;
+      outbox: number;
+      /** How long the scheduler's event loop has not turned, milliseconds; large: it is busy. */
+      loopLagMs: number;
+    }
+  | { type: "records"; records: LinkRecord[] }
+  | { type: "run-accepted"; run: string }
+  | { type: "run-refused"; run: string; code: string; detail: string };
+
+export type MasterToAgent =
+  | { type: "welcome"; version: number; acked: number; heartbeatMs: number; time: number }
+  /** The master closes the connection after it. `retry: false`: the agent must not try again soon. */
+  | { type: "refused"; code: RefusalCode; detail: string; remedy: string }
+  /** Cumulative: all records up to `seq` are stored. */
+  | { type: "ack"; seq: number }
+  | { type: "run-offered"; run: string; artifact: DagArtifact; params?: { [k: string]: Json } }
+  | { type: "cancel-run"; run: string; by: CancelledBy }
+  | { type: "drain" };
+
+export type RefusalCode = "unauthorized" | "version" | "twin" | "bad-message" | "too-large" | "gap";

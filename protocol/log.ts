@@ -1,0 +1,30 @@
+// One line of the combined log of a run: the agent's own lines and every line of every task.
+
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/**
+ * A line of the NDJSON log. `seq` counts lines within the run, from 1, without gaps.
+ * `text` is the line without its newline. A line that is not valid UTF-8 has `base64` instead.
+ * `cut: true` marks a piece of a longer line that goes on in the next record of the same stream
+ * (`eol` would be a lie there); `open: true` marks a last line that ended without a newline.
+ */
+export interface LogLine {
+  /** Unix time in milliseconds. */
+  time: number;
+  seq: number;
+  source: "agent" | "task";
+  level: LogLevel;
+  /** Task key (`months`, or `months[3]` for an item of a fan-out). Absent on the agent's lines. */
+  task?: string;
+  /** Number of the attempt, from 1. */
+  attempt?: number;
+  /** `log` is a line sent through the SDK. */
+  stream?: "stdout" | "stderr" | "log";
+  text?: string;
+  base64?: string;
+  cut?: true;
+  open?: true;
+  /** Structured fields of the agent's own lines and of SDK lines. */
+  fields?: Record<string, unknown>;
+}
