@@ -1,0 +1,66 @@
+// What goes into the scheduler (past tense) and what comes out (imperative). Time, random numbers
+// and measurements arrive inside events, so that a replay of the same events gives the same state.
+import type { CancelledBy, Failure, Outcome, RunOutcome } from "../../protocol/outcome.ts";
+
+/** Unix time in milliseconds. */
+export type Millis = number;
+
+/** Index of a task instance: a task of the document, or an item of a fan-out (from `size` on). */
+export type Instance = number;
+
+export interface Capacity {
+  /** Attempts that may run at once. */
+  slots: number;
+  cpu: number;
+  memoryBytes: number;
+  gpu: number;
+}
+
+export type RunEvent =
+  | { type: "run-started"; now: Millis; capacity: Capacity }
+  | {
+      type: "attempt-finished";
+      task: Instance;
+      attempt: number;
+      outcome: Outcome;
+      now: Millis;
+      /** In [0, 1): the jitter of a retry that may follow. */
+      random: number;
+    }
+  /** The attempt was handed out but not begun, and will not be: it does not count as one. */
+  | { type: "attempt-returned"; task: Instance; attempt: number; now: Millis }
+  | { type: "when-evaluated"; task: Instance; now: Millis; holds: boolean }
+  | { type: "map-evaluated"; task: Instance; now: Millis; items: number }
+  | { type: "evaluation-failed"; task: Instance; now: Millis; failure: Failure }
+  /** Somebody published on this channel of the run's store. */
+  | { type: "event-published"; channel: string; now: Millis }
+  | { type: "time-passed"; now: Millis }
+  | { type: "cancel-requested"; by: CancelledBy; now: Millis }
+  /** No new attempt starts from here on; what runs may finish. */
+  | { type: "drain-requested"; now: Millis }
+  /** The agent came back (after a drain or a crash) with this capacity. */
+  | { type: "run-resumed"; now: Millis; capacity: Capacity };
+
+export type Command =
+  | {
+      type: "start-attempt";
+      task: Instance;
+      attempt: number;
+      /**
+       * Hand it to the worker that has this instance, to run right behind it and only if that
+       * ended with success. Absent: start it now.
+       */
+      behind?: Instance;
+    }
+  | { type: "stop-attempt"; task: Instance; attempt: number; by: CancelledBy }
+  | { type: "evaluate-when"; task: Instance }
+  | { type: "evaluate-map"; task: Instance }
+  /** The task has its final outcome. */
+  | { type: "finish-task"; task: Instance; outcome: Outcome }
+  /** Another attempt of the task follows at `at`. */
+  | { type: "announce-retry"; task: Instance; attempt: number; at: Millis }
+  /** Send `time-passed` at this time; it replaces the one before. */
+  | { type: "wake-at"; at: Millis }
+  | { type: "finish-run"; outcome: RunOutcome }
+  /** A drain was asked for and nothing runs any more. */
+  | { type: "report-drained" };

@@ -1,0 +1,154 @@
+// The running form of a DAG: vertices as dense indices, edges as compressed rows, and what never
+// changes while it runs (order, remaining path, lanes). Built once from the document; no I/O.
+import type { DagDocument, EdgeCondition, TaskAttributes } from "../../protocol/dag.ts";
+
+const conditionCodes = { success: 0, failure: 1, any: 2 } as const satisfies Record<
+  EdgeCondition,
+  number
+>;
+
+/** Which warm worker could run the task back to back with another one; 0: none. */
+export type Lane = number;
+
+export interface RunGraph {
+  readonly size: number;
+  readonly ids: readonly string[];
+  readonly tasks: readonly TaskAttributes[];
+  readonly indexOf: ReadonlyMap<string, number>;
+  /** Successors of task i are `targets[rows[i] .. rows[i + 1]]`, with `conditions` beside. */
+  readonly rows: Int32Array;
+  readonly targets: Int32Array;
+  /** 0 success, 1 failure, 2 any: see `isSatisfied`. */
+  readonly conditions: Uint8Array;
+  readonly unmet: Int32Array;
+  /** Number of tasks on the longest path from this one to an end, itself included. */
+  readonly remaining: Int32Array;
+  readonly lanes: Int32Array;
+  /** Index of the first exit handler's group: true for tasks that wait for all others. */
+  readonly isExit: Uint8Array;
+  readonly exitCount: number;
+}
+
+/**
+ * Builds the running form. The document must be valid (acyclic, edges between known tasks): a
+ * document that is not is a bug of the caller and throws.
+ */
+export function buildGraph(document: DagDocument): RunGraph {
+  const size = document.nodes.length;
+  const ids: string[] = new Array(size);
+  const tasks: TaskAttributes[] = new Array(size);
+  const indexOf = new Map<string, number>();
+  const lanes = new Int32Array(size);
+  const isExit = new Uint8Array(size);
+  let exitCount = 0;
+  document.nodes.forEach((node, i) => {
+    ids[i] = node.key;
+    tasks[i] = node.attributes;
+    indexOf.set(node.key, i);
+    lanes[i] = laneOf(node.attributes);
+    if (node.attributes.exit !== undefined) {
+      isExit[i] = 1;
+      exitCount += 1;
+    }
+  });
+  const count = document.edges.length;
+  const sources = new Int32Array(count);
+  const ends = new Int32Array(count);
+  const rows = new Int32Array(size + 1);
+  const unmet = new Int32Array(size);
+  document.edges.forEach((edge, e) => {
+    const source = indexOf.get(edge.source);
+    const target = indexOf.get(edge.target);
+    if (source === undefined || target === undefined) {
+      throw new Error(`edge ${edge.source} -> ${edge.target} names an unknown task`);
+    }
+    sources[e] = source;
+    ends[e] = target;
+    rows[source + 1] = (rows[source + 1] ?? 0) + 1;
+    unmet[target] = (unmet[target] ?? 0) + 1;
+  });
+  for (let i = 0; i < size; i += 1) rows[i + 1] = (rows[i + 1] ?? 0) + (rows[i] ?? 0);
+  const next = rows.slice();
+  const targets = new Int32Array(count);
+  const conditions = new Uint8Array(count);
+  for (let e = 0; e < count; e += 1) {
+    const at = next[sources[e] ?? 0] ?? 0;
+    next[sources[e] ?? 0] = at + 1;
+    targets[at] = ends[e] ?? 0;
+    conditions[at] = conditionCodes[document.edges[e]?.attributes?.on ?? "success"];
+  }
+  const remaining = longestPaths({ size, rows, targets, unmet });
+  return {
+    size,
+    ids,
+    tasks,
+    indexOf,
+    rows,
+    targets,
+    conditions,
+    unmet,
+    remaining,
+    lanes,
+    isExit,
+    exitCount,
+  };
+}
+
+/** Whether an edge's condition holds for the outcome kind of its source. */
+export function isSatisfied(
+  condition: number,
+  kind: "succeeded" | "failed" | "skipped" | "cancelled",
+): boolean {
+  if (condition === conditionCodes.any) return true;
+  return condition === conditionCodes.success ? kind === "succeeded" : kind === "failed";
+}
+
+// Tasks of one lane may be handed to one worker without asking in between. What waits for
+// something other than its predecessor (a pool, an event, an evaluation) stays out of every lane.
+function laneOf(task: TaskAttributes): Lane {
+  const { run } = task;
+  if (run.kind !== "python" && run.kind !== "node") return 0;
+  if (task.isolation !== "none" || task.exit !== undefined) return 0;
+  if (task.when !== undefined || task.map !== undefined || task.waitFor !== undefined) return 0;
+  if (task.pool !== undefined || task.resources !== undefined || task.limits !== undefined)
+    return 0;
+  // A timeout is counted from the start of the attempt, which only a round trip makes known.
+  if (task.timeoutMs !== undefined) return 0;
+  return run.kind === "python" ? 1 : 2;
+}
+
+interface Rows {
+  size: number;
+  rows: Int32Array;
+  targets: Int32Array;
+  unmet: Int32Array;
+}
+
+function longestPaths({ size, rows, targets, unmet }: Rows): Int32Array {
+  const left = unmet.slice();
+  const order = new Int32Array(size);
+  let tail = 0;
+  for (let i = 0; i < size; i += 1) if (left[i] === 0) order[tail++] = i;
+  for (let head = 0; head < tail; head += 1) {
+    const i = order[head] ?? 0;
+    const end = rows[i + 1] ?? 0;
+    for (let e = rows[i] ?? 0; e < end; e += 1) {
+      const target = targets[e] ?? 0;
+      left[target] = (left[target] ?? 0) - 1;
+      if (left[target] === 0) order[tail++] = target;
+    }
+  }
+  if (tail !== size) throw new Error("the graph has a cycle");
+  const remaining = new Int32Array(size);
+  for (let at = size - 1; at >= 0; at -= 1) {
+    const i = order[at] ?? 0;
+    let longest = 0;
+    const end = rows[i + 1] ?? 0;
+    for (let e = rows[i] ?? 0; e < end; e += 1) {
+      const path = remaining[targets[e] ?? 0] ?? 0;
+      if (path > longest) longest = path;
+    }
+    remaining[i] = longest + 1;
+  }
+  return remaining;
+}

@@ -1,0 +1,60 @@
+// The states of a task instance and the moves between them. Every state owns just its own data.
+import type { Outcome } from "../../protocol/outcome.ts";
+import type { Instance, Millis } from "./events.ts";
+
+/**
+ * waiting    some need is not met, or (exit handlers) other tasks have not finished
+ * evaluating the shell works out `when` or `map`
+ * awaiting   a `wait_for` event has not been published yet
+ * ready      may start as soon as a slot, its pool and its resources are free
+ * handed     given to a worker behind the instance `after`, which has not finished yet
+ * running    an attempt is in flight
+ * stopping   the attempt was told to stop
+ * delayed    backs off before its next attempt
+ * expanded   a fan-out whose items have not all finished
+ * finished   has its outcome, for ever
+ */
+export type TaskState =
+  | { id: "waiting" }
+  | { id: "evaluating"; what: "when" | "map" }
+  | { id: "awaiting"; event: string; until?: Millis }
+  | { id: "ready" }
+  | { id: "handed"; after: Instance }
+  | { id: "running" }
+  | { id: "stopping" }
+  | { id: "delayed"; until: Millis }
+  | { id: "expanded"; left: number }
+  | { id: "finished"; outcome: Outcome };
+
+export type StateId = TaskState["id"];
+
+export const legalMoves = {
+  waiting: ["evaluating", "awaiting", "ready", "handed", "finished"],
+  evaluating: ["evaluating", "awaiting", "ready", "expanded", "finished"],
+  awaiting: ["evaluating", "ready", "finished"],
+  ready: ["running", "finished"],
+  handed: ["running", "waiting", "stopping"],
+  running: ["stopping", "delayed", "ready", "finished"],
+  stopping: ["finished"],
+  delayed: ["ready", "finished"],
+  expanded: ["finished"],
+  finished: [],
+} as const satisfies Record<StateId, readonly StateId[]>;
+
+const legal = new Map<StateId, ReadonlySet<StateId>>(
+  (Object.keys(legalMoves) as StateId[]).map((id) => [id, new Set<StateId>(legalMoves[id])]),
+);
+
+export function isLegalMove(from: StateId, to: StateId): boolean {
+  return legal.get(from)?.has(to) ?? false;
+}
+
+/** A move that the table does not have: a bug of ours, with the moves that led to it. */
+export class InvalidTransition extends Error {
+  readonly story: readonly string[];
+  constructor(task: string, from: StateId, to: StateId, story: readonly string[]) {
+    super(`task ${task} cannot go from ${from} to ${to}`);
+    this.name = "InvalidTransition";
+    this.story = story;
+  }
+}
