@@ -58,7 +58,7 @@ export type LinkRecord = RecordBase &
     | { type: "progress"; task: string; attempt: number; fraction: number; text?: string }
     /** A chunk of the combined log: whole lines, in order. */
     | { type: "log"; lines: LogLine[] }
-    /** A piece of a large result or of an artifact, in order; `data` is base64. */
+    /** A piece of a large result or of an artifact, in order, `part` from 1; `data` is base64. */
     | {
         type: "object-part";
         kind: "result" | "artifact";
@@ -115,6 +115,8 @@ export type AgentToMaster =
       outbox: number;
       /** How long the scheduler's event loop has not turned, milliseconds; large: it is busy. */
       loopLagMs: number;
+      /** How many runs the agent takes at once; absent: 1. */
+      slots?: number;
     }
   | { type: "records"; records: LinkRecord[] }
   | { type: "run-accepted"; run: string }
