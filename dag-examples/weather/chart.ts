@@ -14,7 +14,7 @@ interface Month {
 const frame = { width: 860, height: 480, left: 70, right: 70, top: 60, bottom: 80 };
 const plotWidth = frame.width - frame.left - frame.right;
 const plotHeight = frame.height - frame.top - frame.bottom;
-const colours = { range: "#d95f02", extremes: "#f3b27a", rain: "#4393c3", ink: "#333333" };
+const colours = { range: "#d95f02", extremes: "#f3b27a", rain: "#9ecae1", ink: "#333333" };
 
 /** `months` are the results of the fan-out. Gives the path and size of the file that it wrote. */
 export async function render({ title, months }: { title: string; months: Month[] }) {
@@ -42,7 +42,9 @@ function chart(title: string, months: Month[]): string {
       line(frame.left, yTemp(celsius), frame.width - frame.right, yTemp(celsius), "#e0e0e0", 1),
       text(frame.left - 8, yTemp(celsius) + 4, `${celsius}`, 'text-anchor="end"'),
     ]),
-    ...ticks(0, wettest, 50).map((mm) => text(frame.width - frame.right + 8, yRain(mm) + 4, `${mm}`)),
+    ...ticks(0, wettest, 50).map((mm) =>
+      text(frame.width - frame.right + 8, yRain(mm) + 4, `${mm}`),
+    ),
     ...months.flatMap((month, index) => [
       rect(x(index) - step * 0.3, yRain(month.precipitation_per_year), step * 0.6, bottom, {
         fill: colours.rain,
