@@ -62,7 +62,7 @@ def weather():
             "table": succeeded(result),
             "chart": succeeded(),
             "alert": SKIPPED,
-            "summary": succeeded({"files": ["months.csv", "months.json", "weather.svg"]}),
+            "summary": succeeded({"outcome": "succeeded", "files": ["months.csv", "months.json", "weather.svg"]}),
         },
         "fanOut": {"months": 12},
         "artifacts": ["out/months.csv", "out/months.json", "out/summary.txt", "out/weather.svg"],
@@ -167,7 +167,7 @@ def broken():
             "decades": SKIPPED,
             "independent": succeeded("done"),
             "on_success": SKIPPED,
-            "on_failure": succeeded("something failed"),
+            "on_failure": succeeded("failed: strict"),
         },
         "artifacts": [],
     }

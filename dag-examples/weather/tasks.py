@@ -81,11 +81,11 @@ def table(months, lines, rows, dropped):
     return {"rows": rows, "months": months, "wettest": wettest["name"], "warmest": warmest["name"]}
 
 
-def summary():
-    """Says which files the run has left."""
+def summary(outcome):
+    """Says how the run has ended and which files it has left."""
     OUT.mkdir(exist_ok=True)
     left = sorted(path.name for path in OUT.iterdir() if path.name != "summary.txt")
-    text = "".join(f"{name} {(OUT / name).stat().st_size} bytes\n" for name in left)
+    text = f"run {outcome}\n" + "".join(f"{name} {(OUT / name).stat().st_size} bytes\n" for name in left)
     (OUT / "summary.txt").write_text(text, encoding="utf-8")
     print(text, end="")
-    return {"files": left}
+    return {"outcome": outcome, "files": left}
