@@ -292,7 +292,7 @@ static void parse_pids(const char *text, struct pids *v) {
   }
 }
 
-/* Reads a `children` file of any length. Short reads happen at every page, so read to the end. */
+/* Reads a `children` file of any length: a read is cut short at a page, or at the end. */
 static void read_children(int fd, struct pids *v) {
   static char *text;
   static size_t cap;
@@ -302,6 +302,7 @@ static void read_children(int fd, struct pids *v) {
     ssize_t got = pread(fd, text + n, cap - n - 1, (off_t)n);
     if (got <= 0) break;
     n += (size_t)got;
+    if (got < 2048) break;
   }
   text[n] = 0;
   parse_pids(text, v);

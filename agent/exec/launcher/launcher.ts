@@ -95,12 +95,11 @@ export class Launcher implements ProcessStarter {
 
   spawn(spec: ProcessSpec, listener: ProcessListener): LauncherProcess {
     const id = this.#nextId();
+    this.#live.set(id, { spec, listener, pid: 0 });
     if (this.#state === "gone" || this.#state === "closing") {
-      this.#live.set(id, { spec, listener, pid: 0 });
       this.#endSoon(id, { kind: "lost" });
       return { kill: () => {} };
     }
-    this.#live.set(id, { spec, listener, pid: 0 });
     let env = this.#envs.get(spec.env);
     if (env === undefined) {
       env = encodeEnv(spec.env);
@@ -124,7 +123,7 @@ export class Launcher implements ProcessStarter {
   flush(): void {
     if (this.#state === "gone" || this.#state === "closing") return;
     const bytes = this.#commands.take();
-    if (bytes !== undefined) this.#socket.write(bytes);
+    if (bytes !== undefined && this.#socket.writable) this.#socket.write(bytes);
   }
 
   async close(): Promise<void> {
@@ -150,6 +149,10 @@ export class Launcher implements ProcessStarter {
     this.#isDecoding = true;
     try {
       decoder.push(chunk);
+    } catch (error) {
+      // Listeners are guarded: this can only be a frame that is none. Nothing after it can be read.
+      this.#complain(String(error));
+      this.#socket.destroy();
     } finally {
       this.#isDecoding = false;
       this.flush();
@@ -177,33 +180,33 @@ export class Launcher implements ProcessStarter {
         const live = this.#live.get(id);
         if (live === undefined) return;
         live.pid = pid;
-        live.listener.started({ pid, startedAt });
+        guard(() => live.listener.started({ pid, startedAt }));
       },
-      output: (id, stream, bytes) => this.#live.get(id)?.listener.output(stream, bytes),
-      mark: (id, stream, markId) => this.#live.get(id)?.listener.mark(stream, markId),
+      output: (id, stream, bytes) =>
+        guard(() => this.#live.get(id)?.listener.output(stream, bytes)),
+      mark: (id, stream, markId) => guard(() => this.#live.get(id)?.listener.mark(stream, markId)),
       ended: (id, end) => {
-        const live = this.#live.get(id);
-        if (live === undefined) return;
-        this.#live.delete(id);
-        if (live.pid > 0) end.facts.pid = live.pid;
-        live.listener.ended(end);
+        const pid = this.#live.get(id)?.pid ?? 0;
+        if (pid > 0) end.facts.pid = pid;
+        this.#settle(id, end);
       },
       spawnFailed: (id, stage, errno) => {
         const live = this.#live.get(id);
-        if (live === undefined) return;
-        this.#live.delete(id);
-        live.listener.ended(spawnFailure(live.spec, stage, errno));
+        if (live !== undefined) this.#settle(id, spawnFailure(live.spec, stage, errno));
       },
     };
   }
 
+  #settle(id: number, end: ProcessEnd): void {
+    const live = this.#live.get(id);
+    if (live === undefined) return;
+    this.#live.delete(id);
+    guard(() => live.listener.ended(end));
+  }
+
+  /** `ended` never comes before `spawn` has returned. */
   #endSoon(id: number, end: ProcessEnd): void {
-    process.nextTick(() => {
-      const live = this.#live.get(id);
-      if (live === undefined) return;
-      this.#live.delete(id);
-      live.listener.ended(end);
-    });
+    process.nextTick(() => this.#settle(id, end));
   }
 
   #complain(text: string): void {
@@ -222,11 +225,22 @@ export class Launcher implements ProcessStarter {
     this.#live.clear();
     for (const live of lost) {
       if (live.pid > 0) killGroup(live.pid);
-      live.listener.ended({ kind: "lost" });
+      guard(() => live.listener.ended({ kind: "lost" }));
     }
     this.#hello.reject(new Error(detail));
     this.#gone.resolve();
     if (wasRunning && !wasAsked) this.#onExit(detail);
+  }
+}
+
+/** A listener that throws is a bug, but it must not cost the other processes their frames. */
+function guard(tell: () => void): void {
+  try {
+    tell();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
   }
 }
 
