@@ -1,0 +1,10 @@
+// Entry of the link thread. Nothing else may import it.
+import { parentPort, workerData } from "node:worker_threads";
+import { LinkWorker } from "./link-worker.ts";
+import type { ThreadData } from "./thread-messages.ts";
+
+if (parentPort === null) {
+  throw new Error("this file is the entry of a worker thread");
+}
+// Cloned from link.ts, which has checked it by its type.
+new LinkWorker(workerData as ThreadData, parentPort).start();

@@ -1,0 +1,307 @@
+// The link thread's loop: carries out what the session says, sends heartbeats and frames, and keeps
+// the WAL small. It owns the socket and a reading connection to the journal; it never writes there.
+// Whatever the main thread does, this goes on.
+import type { MessagePort } from "node:worker_threads";
+import type { AgentToMaster } from "../../protocol/link.ts";
+import { linkVersion } from "../../protocol/link.ts";
+import { decodeMasterToAgent } from "../../protocol/link-decode.ts";
+import { journalPath } from "../../protocol/state-paths.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import { Connection } from "./connection.ts";
+import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
+import { OutboxReader } from "./outbox-reader.ts";
+import { RecordSource } from "./record-source.ts";
+import { Session, type SessionCommand, type SessionEvent } from "./session.ts";
+import { SharedClock } from "./shared-clock.ts";
+import { Shipper } from "./ship.ts";
+import { ShipWindow } from "./ship-window.ts";
+import type { FromThread, ThreadData, ToThread } from "./thread-messages.ts";
+
+export class LinkWorker {
+  readonly #data: ThreadData;
+  readonly #port: MessagePort;
+  readonly #clock: SharedClock;
+  readonly #reader: OutboxReader;
+  readonly #checkpoints: Checkpoints;
+  readonly #session: Session;
+  readonly #window: ShipWindow;
+  #status: LinkStatus;
+  #connection: Connection | undefined;
+  #shipper: Shipper | undefined;
+  #sessionTimer: NodeJS.Timeout | undefined;
+  #pumpTimer: NodeJS.Timeout | undefined;
+  #closeTimer: NodeJS.Timeout | undefined;
+  #acked = 0;
+  #closing: "no" | "flushing" | "saying-goodbye" | "closed" = "no";
+
+  constructor(data: ThreadData, port: MessagePort) {
+    this.#data = data;
+    this.#port = port;
+    this.#status = data.status;
+    this.#clock = new SharedClock(data.shared);
+    this.#reader = new OutboxReader(journalPath(data.stateDir));
+    this.#checkpoints = new Checkpoints(this.#reader);
+    this.#session = new Session({ heartbeatMs: data.heartbeatMs, backoff: data.backoff });
+    this.#window = new ShipWindow(data.window);
+  }
+
+  start(): void {
+    this.#port.on("message", (message: ToThread) => this.#receive(message));
+    this.#checkpoints.start();
+    this.#handle({ type: "started" });
+  }
+
+  #receive(message: ToThread): void {
+    switch (message.type) {
+      case "wake":
+        this.#pumpSoon();
+        break;
+      case "status":
+        this.#status = message.status;
+        break;
+      case "answer":
+        this.#send(message.message);
+        break;
+      case "renumbered":
+        this.#handle({ type: "restarted", detail: "records have new numbers" });
+        break;
+      case "close":
+        this.#close(message.flushMs);
+        break;
+      default:
+        throw new Error(`unexpected ${JSON.stringify(message satisfies never)}`);
+    }
+  }
+
+  #handle(event: SessionEvent): void {
+    const commands = this.#session.handle(event, { now: performance.now(), random: Math.random() });
+    for (const command of commands) {
+      this.#carryOut(command);
+    }
+    this.#armSessionTimer();
+  }
+
+  #carryOut(command: SessionCommand): void {
+    switch (command.type) {
+      case "connect":
+        this.#connect();
+        break;
+      case "greet":
+        this.#greet();
+        break;
+      case "ship":
+        this.#startShipping(command.acked);
+        break;
+      case "acked":
+        this.#acked = command.seq;
+        this.#window.acked(command.seq, performance.now(), this.#session.heartbeatMs);
+        this.#tell({ type: "acked", seq: command.seq });
+        this.#pump();
+        break;
+      case "beat":
+        this.#send(makeHeartbeat(this.#status, this.#clock));
+        this.#connection?.ping();
+        break;
+      case "drop":
+        this.#connection?.drop();
+        this.#connection = undefined;
+        this.#shipper = undefined;
+        this.#window.reset();
+        break;
+      case "pass":
+        this.#tell({ type: "passed", message: command.message });
+        break;
+      case "say-lost":
+        this.#tell({ type: "disconnected", detail: command.detail, retryInMs: command.retryInMs });
+        this.#goneWhileClosing();
+        break;
+      case "say-refused": {
+        const { type: _, ...said } = command;
+        this.#tell({ type: "refused", ...said });
+        this.#goneWhileClosing();
+        break;
+      }
+      default:
+        throw new Error(`unexpected ${JSON.stringify(command satisfies never)}`);
+    }
+  }
+
+  #connect(): void {
+    const { url, token, tlsCa } = this.#data;
+    try {
+      this.#connection = new Connection(
+        {
+          url,
+          ...(token === undefined ? {} : { token }),
+          ...(tlsCa === undefined ? {} : { tlsCa }),
+        },
+        {
+          open: () => this.#handle({ type: "connected" }),
+          heard: () => this.#handle({ type: "heard" }),
+          text: (text) => this.#decode(text),
+          rejected: (status) => this.#handle({ type: "rejected", status }),
+          lost: (detail) => this.#handle({ type: "lost", detail }),
+        },
+      );
+    } catch (error) {
+      // A CA file that is not there, or an address that is none: said again at each attempt.
+      const detail = error instanceof Error ? error.message : String(error);
+      queueMicrotask(() => this.#handle({ type: "lost", detail }));
+    }
+  }
+
+  #greet(): void {
+    const { node, boot, agentVersion, capabilities, labels, wantsRuns } = this.#data;
+    this.#send({
+      type: "hello",
+      version: linkVersion,
+      node,
+      boot,
+      agentVersion,
+      capabilities,
+      labels,
+      ...this.#reader.bounds(),
+      runs: Object.keys(this.#status.runs),
+      wantsRuns,
+    });
+  }
+
+  #decode(text: string): void {
+    const decoded = decodeMasterToAgent(text);
+    if (decoded.ok) {
+      this.#handle({ type: "received", message: decoded.value });
+      return;
+    }
+    const [first] = decoded.diagnostics;
+    const detail = `a message of the master was not understood: ${first?.path} ${first?.message}`;
+    this.#handle({ type: "lost", detail });
+  }
+
+  #startShipping(acked: number): void {
+    const { firstHeldSeq, nextSeq } = this.#reader.bounds();
+    if (acked >= nextSeq) {
+      // Sent now, records would be taken for ones that the master has: they need new numbers first.
+      this.#tell({ type: "ahead", acked, nextSeq });
+      return;
+    }
+    if (acked < firstHeldSeq - 1) {
+      this.#tell({ type: "behind", acked, firstHeldSeq });
+    }
+    this.#acked = Math.max(acked, firstHeldSeq - 1);
+    this.#tell({ type: "connected", acked });
+    const source = new RecordSource(
+      {
+        stateDir: this.#data.stateDir,
+        read: (seq, limitBytes) => this.#reader.read(seq, limitBytes),
+        onProblem: (message, path) => {
+          const remedy = "Check the disk; the other records are sent.";
+          this.#tell({ type: "problem", problem: { code: "E_LINK_FILE", path, message, remedy } });
+        },
+      },
+      this.#acked + 1,
+    );
+    this.#shipper = new Shipper(source, this.#window);
+    this.#tell({ type: "acked", seq: acked });
+    this.#pump();
+  }
+
+  /** One frame at a time: the next goes out when the operating system has taken the one before. */
+  #pump(): void {
+    const connection = this.#connection;
+    if (this.#shipper === undefined || connection === undefined || connection.bufferedBytes > 0) {
+      return;
+    }
+    // Asked for before looking: a commit between the look and the wish would be overlooked.
+    this.#clock.wantWake();
+    const next = this.#shipper.next(performance.now());
+    if (next === "empty") {
+      this.#flushed();
+    } else if (next !== "full") {
+      connection.send(next.frame, () => this.#pump());
+    }
+  }
+
+  /** Commits come by the thousand: a short wait makes frames of them, and one fsync. */
+  #pumpSoon(): void {
+    this.#pumpTimer ??= setTimeout(() => {
+      this.#pumpTimer = undefined;
+      this.#pump();
+    }, gatherMs);
+  }
+
+  #send(message: AgentToMaster): void {
+    const { id } = this.#session.state;
+    if (message.type === "hello" || id === "live") {
+      this.#connection?.send(JSON.stringify(message));
+    }
+  }
+
+  #tell(message: FromThread): void {
+    this.#port.postMessage(message);
+  }
+
+  #armSessionTimer(): void {
+    clearTimeout(this.#sessionTimer);
+    const { dueAt } = this.#session;
+    if (dueAt !== undefined) {
+      const inMs = Math.max(0, Math.ceil(dueAt - performance.now()));
+      this.#sessionTimer = setTimeout(() => {
+        this.#connection?.checkProgress();
+        this.#handle({ type: "ticked" });
+      }, inMs);
+    }
+  }
+
+  #close(flushMs: number): void {
+    if (this.#closing === "no") {
+      this.#closing = "flushing";
+      this.#closeTimer = setTimeout(() => this.#sayGoodbye(), flushMs);
+      this.#pump();
+      this.#flushed();
+    }
+  }
+
+  /** Nothing is left to send; when closing, the acks are awaited, too. */
+  #flushed(): void {
+    if (this.#closing === "flushing" && this.#acked >= this.#reader.bounds().nextSeq - 1) {
+      this.#sayGoodbye();
+    }
+  }
+
+  /** Without a connection there is nobody to flush to within the time that a stop may take. */
+  #goneWhileClosing(): void {
+    if (this.#closing === "saying-goodbye") {
+      this.#end();
+    }
+  }
+
+  #sayGoodbye(): void {
+    clearTimeout(this.#closeTimer);
+    this.#closing = "saying-goodbye";
+    if (this.#session.state.id !== "live" || this.#connection === undefined) {
+      this.#end();
+      return;
+    }
+    this.#closeTimer = setTimeout(() => this.#end(), goodbyeMs);
+    this.#connection.close();
+  }
+
+  #end(): void {
+    if (this.#closing === "closed") {
+      return;
+    }
+    this.#closing = "closed";
+    this.#handle({ type: "closed" });
+    for (const timer of [this.#sessionTimer, this.#pumpTimer, this.#closeTimer]) {
+      clearTimeout(timer);
+    }
+    this.#checkpoints.stop();
+    const unsent = this.#reader.bounds().nextSeq - 1 - this.#acked;
+    this.#reader.close();
+    this.#tell({ type: "closed", unsent: Math.max(0, unsent) });
+    this.#port.close();
+  }
+}
+
+const gatherMs = 20;
+const goodbyeMs = 1_000;

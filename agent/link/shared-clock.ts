@@ -1,0 +1,56 @@
+// A few numbers that the agent's main thread and the link thread both see without messages, so that
+// the link thread knows how long the main thread has been busy even when that sends nothing.
+// All values are 32-bit; times count from a base and wrap after 49 days, which differences survive.
+
+const slots = { aliveAt: 0, wakeWanted: 1, outboxDepth: 2 } as const;
+
+export class SharedClock {
+  readonly #cells: Int32Array<SharedArrayBuffer>;
+  readonly #baseMs: number;
+
+  constructor(memory: SharedMemory) {
+    this.#cells = new Int32Array(memory.buffer);
+    this.#baseMs = memory.baseMs;
+  }
+
+  static create(): SharedMemory {
+    const memory = { buffer: new SharedArrayBuffer(4 * 4), baseMs: Date.now() };
+    new SharedClock(memory).turned();
+    return memory;
+  }
+
+  /** Main thread: its event loop turns. */
+  turned(): void {
+    Atomics.store(this.#cells, slots.aliveAt, (Date.now() - this.#baseMs) | 0);
+  }
+
+  /** Link thread: milliseconds since the main thread's loop was last seen turning. */
+  sinceTurnMs(): number {
+    const aliveAt = Atomics.load(this.#cells, slots.aliveAt);
+    return ((Date.now() - this.#baseMs) | 0) - aliveAt;
+  }
+
+  /** Link thread: from now on the next `takeWake` of the main thread must send a message. */
+  wantWake(): void {
+    Atomics.store(this.#cells, slots.wakeWanted, 1);
+  }
+
+  /** Main thread: true at most once per `wantWake`, so that a busy thread gets no flood. */
+  takeWake(): boolean {
+    return Atomics.exchange(this.#cells, slots.wakeWanted, 0) === 1;
+  }
+
+  set outboxDepth(depth: number) {
+    Atomics.store(this.#cells, slots.outboxDepth, Math.min(depth, 0x7fffffff));
+  }
+
+  get outboxDepth(): number {
+    return Atomics.load(this.#cells, slots.outboxDepth);
+  }
+}
+
+/** What is handed to the thread at its start. */
+export interface SharedMemory {
+  buffer: SharedArrayBuffer;
+  baseMs: number;
+}

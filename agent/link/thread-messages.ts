@@ -1,0 +1,61 @@
+// What the agent's main thread and the link thread say to each other, and what the thread is given.
+// All of it is cloned between threads: plain data only.
+import type { Diagnostic } from "../../protocol/diagnostic.ts";
+import type {
+  AgentToMaster,
+  Capabilities,
+  MasterToAgent,
+  RefusalCode,
+} from "../../protocol/link.ts";
+import type { BackoffRules } from "./backoff.ts";
+import type { LinkStatus } from "./heartbeat.ts";
+import type { SharedMemory } from "./shared-clock.ts";
+import type { WindowRules } from "./ship-window.ts";
+
+export interface ThreadData {
+  url: string;
+  token?: string;
+  /** Path of a PEM file; read at each connect, so that it can be renewed. */
+  tlsCa?: string;
+  node: string;
+  boot: string;
+  agentVersion: string;
+  capabilities: Capabilities;
+  labels: { [name: string]: string };
+  wantsRuns: boolean;
+  heartbeatMs: number;
+  stateDir: string;
+  backoff: BackoffRules;
+  window: WindowRules;
+  shared: SharedMemory;
+  status: LinkStatus;
+}
+
+/** The agent's answers to an offer; they are no records: the master offers again after a loss. */
+export type RunAnswer = Extract<AgentToMaster, { type: "run-accepted" | "run-refused" }>;
+
+export type ToThread =
+  /** Rows were committed after the thread had asked to be woken. */
+  | { type: "wake" }
+  | { type: "status"; status: LinkStatus }
+  | { type: "answer"; message: RunAnswer }
+  /** Rows have new numbers. */
+  | { type: "renumbered" }
+  | { type: "close"; flushMs: number };
+
+export type FromThread =
+  | { type: "connected"; acked: number }
+  | { type: "disconnected"; detail: string; retryInMs: number }
+  | { type: "refused"; code: RefusalCode; detail: string; remedy: string; retryInMs: number }
+  | { type: "acked"; seq: number }
+  | {
+      type: "passed";
+      message: Extract<MasterToAgent, { type: "run-offered" | "cancel-run" | "drain" }>;
+    }
+  /** The master has acknowledged numbers that this journal never gave away. */
+  | { type: "ahead"; acked: number; nextSeq: number }
+  /** The master asks for numbers that are held no longer. */
+  | { type: "behind"; acked: number; firstHeldSeq: number }
+  | { type: "problem"; problem: Diagnostic }
+  /** The last one. `unsent` is the number of records that the master has not acknowledged. */
+  | { type: "closed"; unsent: number };

@@ -1,0 +1,343 @@
+// The combined log of one run: one order over the lines of all its tasks and of the agent itself.
+// Takes bytes as they come, numbers the lines, writes them to segment files at `flush()` and tells
+// the journal where they are. Memory is bounded by one buffer and 16 KiB a stream; when the disk takes
+// nothing, lines are counted and dropped rather than kept, and a line says so later.
+
+import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
+import type { LogLevel, LogLine } from "../../protocol/log.ts";
+import { runLogDir } from "../../protocol/state-paths.ts";
+import { LineSplitter } from "./line-splitter.ts";
+import { isPlain, type LineBytes, type LineEnd, LineWriter } from "./line-writer.ts";
+import { Segments } from "./segments.ts";
+
+/** Lines that are in a segment file now; for `Journal.recordLogChunk`. */
+export interface LogChunk {
+  segment: number;
+  offset: number;
+  sizeBytes: number;
+  lines: number;
+  /** Number of the first of these lines. */
+  firstLine: number;
+}
+
+export interface RunLogOptions {
+  stateDir: string;
+  run: string;
+  /** Called by `flush` for every piece of at most 256 KiB. */
+  onChunk(chunk: LogChunk): void;
+  /** True while the master still needs the segment. */
+  isHeld(segment: number): boolean;
+  /** The disk did not take lines, or unshipped segments had to go. */
+  onProblem?(problem: Diagnostic): void;
+  /** Lines that were written but not recorded before a crash are recorded again from here on. */
+  recordedUpTo?: { segment: number; end: number } | undefined;
+  segmentBytes?: number;
+  limitBytes?: number;
+  sync?: boolean;
+  /** Unix milliseconds. */
+  now?(): number;
+  /** How long an unfinished line (a prompt) may wait; default 200. */
+  partialMs?: number;
+}
+
+export class RunLog {
+  readonly #options: RunLogOptions;
+  readonly #segments: Segments;
+  readonly #writer = new LineWriter(chunkLimitBytes);
+  readonly #now: () => number;
+  readonly #streams = new Set<LogStream>();
+  #seq: number;
+  #droppedLines = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(options: RunLogOptions, segments: Segments, lastSeq: number) {
+    this.#options = options;
+    this.#segments = segments;
+    this.#now = options.now ?? Date.now;
+    this.#seq = lastSeq;
+  }
+
+  /** Continues the log where an earlier agent left it. */
+  static open(options: RunLogOptions): Result<RunLog> {
+    const limitBytes = options.limitBytes ?? 1024 ** 3;
+    const opened = Segments.open({
+      folder: runLogDir(options.stateDir, options.run),
+      segmentBytes: Math.min(options.segmentBytes ?? 16 * 1024 ** 2, Math.ceil(limitBytes / 4)),
+      limitBytes,
+      sync: options.sync ?? false,
+      isHeld: options.isHeld,
+    });
+    if (!opened.ok) {
+      return opened;
+    }
+    const { segments, lastLine } = opened.value;
+    const log = new RunLog(options, segments, lastLine === undefined ? 0 : seqOf(lastLine));
+    log.#recordAgain();
+    return { ok: true, value: log };
+  }
+
+  /** Number of the last line. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /** The bytes of one stream of one attempt. stdout is level info, stderr is warn. */
+  stream(task: string, attempt: number, stream: "stdout" | "stderr"): LogStream {
+    const level: LogLevel = stream === "stdout" ? "info" : "warn";
+    const fields = JSON.stringify({ source: "task", level, task, attempt, stream });
+    const opened = new LogStream(`${fields.slice(1, -1)},"seq":`, {
+      put: (prefix, line, how) => this.#putLine(prefix, line, how),
+      now: this.#now,
+      waiting: () => this.#armTimer(),
+      ended: (ended) => this.#streams.delete(ended),
+    });
+    this.#streams.add(opened);
+    return opened;
+  }
+
+  /** A line of the agent's own. */
+  agent(level: LogLevel, text: string, fields?: Record<string, unknown>): void {
+    this.#putObject({ source: "agent", level, text, ...(fields === undefined ? {} : { fields }) });
+  }
+
+  /** A line that a task sent through the SDK. */
+  task(line: {
+    task: string;
+    attempt: number;
+    level: LogLevel;
+    text: string;
+    fields?: Record<string, unknown>;
+  }): void {
+    this.#putObject({ source: "task", stream: "log", ...line });
+  }
+
+  /** Gives out unfinished lines that wait for their newline. */
+  flushPartial(): void {
+    for (const stream of this.#streams) {
+      stream.flushPartial();
+    }
+  }
+
+  /** Writes what is buffered, to be called once a turn, before the journal's commit. */
+  flush(): Result<null> {
+    if (this.#writer.used === 0) {
+      return done;
+    }
+    const bytes = this.#writer.buffer.subarray(0, this.#writer.used);
+    const lines = this.#writer.lines;
+    const written = this.#segments.append(bytes);
+    if (!written.ok) {
+      return written;
+    }
+    this.#writer.reset();
+    const { segment, offset, dropped } = written.value;
+    const firstLine = this.#seq - lines + 1;
+    this.#options.onChunk({ segment, offset, sizeBytes: bytes.length, lines, firstLine });
+    for (const gone of dropped) {
+      this.#sayGone(gone);
+    }
+    if (this.#droppedLines > 0) {
+      const text = `${this.#droppedLines} lines were dropped because they could not be written`;
+      this.#droppedLines = 0;
+      this.agent("warn", text);
+    }
+    return done;
+  }
+
+  /** Ends all streams and the file. */
+  close(): Result<null> {
+    clearTimeout(this.#timer);
+    for (const stream of [...this.#streams]) {
+      stream.end();
+    }
+    const first = this.flush();
+    // What the first flush had to say about itself.
+    const result = first.ok ? this.flush() : first;
+    this.#segments.close();
+    return result;
+  }
+
+  #putLine(prefix: Uint8Array, line: LineBytes, how: LineEnd): void {
+    if (this.#writer.full && !this.#makeRoom()) {
+      return;
+    }
+    this.#seq += 1;
+    this.#writer.putLine(prefix, this.#seq, line, how);
+  }
+
+  #putObject(line: Omit<LogLine, "time" | "seq">): void {
+    if (this.#writer.full && !this.#makeRoom()) {
+      return;
+    }
+    const text = cutText(line.text ?? "");
+    const json = JSON.stringify({ time: this.#now(), seq: this.#seq + 1, ...line, text });
+    if (this.#writer.putJson(json)) {
+      this.#seq += 1;
+      return;
+    }
+    // Only fields can be this large.
+    const { fields: _, ...bare } = line;
+    const short = { ...bare, text, fields: { dropped: "fields larger than a log chunk" } };
+    this.#writer.putJson(JSON.stringify({ time: this.#now(), seq: this.#seq + 1, ...short }));
+    this.#seq += 1;
+  }
+
+  #makeRoom(): boolean {
+    const flushed = this.flush();
+    if (flushed.ok) {
+      return true;
+    }
+    if (this.#droppedLines === 0) {
+      for (const problem of flushed.diagnostics) {
+        this.#options.onProblem?.(problem);
+      }
+    }
+    this.#droppedLines += 1;
+    return false;
+  }
+
+  #sayGone(segment: number): void {
+    const text = `segment ${segment} of the log was dropped before the master had it: the bound of the log is reached`;
+    this.agent("warn", text, { segment });
+    this.#options.onProblem?.({
+      code: "E_LOG_LIMIT",
+      path: runLogDir(this.#options.stateDir, this.#options.run),
+      message: text,
+      remedy: "Raise EDGEDAG_LOG_LIMIT, or bring the master back.",
+    });
+  }
+
+  #armTimer(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.flushPartial();
+    }, this.#options.partialMs ?? 200).unref();
+  }
+
+  /** The lines after the last recorded one are in the files already; only their pointers are missing. */
+  #recordAgain(): void {
+    const from = this.#options.recordedUpTo;
+    if (from === undefined) {
+      return;
+    }
+    for (let segment = Math.max(1, from.segment); segment <= this.#segments.segment; segment++) {
+      let offset = segment === from.segment ? from.end : 0;
+      const end = this.#segments.sizeOf(segment);
+      while (offset < end) {
+        const bytes = this.#segments.read(segment, offset, Math.min(chunkLimitBytes, end - offset));
+        const whole = bytes.subarray(0, bytes.lastIndexOf(10) + 1);
+        if (whole.length === 0) {
+          break;
+        }
+        this.#options.onChunk({
+          segment,
+          offset,
+          sizeBytes: whole.length,
+          lines: countLines(whole),
+          firstLine: seqOf(whole.toString("utf8", 0, whole.indexOf(10))),
+        });
+        offset += whole.length;
+      }
+    }
+  }
+}
+
+/** One stream of one attempt. */
+export class LogStream {
+  readonly #fields: string;
+  readonly #host: StreamHost;
+  readonly #splitter = new LineSplitter();
+  #prefix: Uint8Array = noBytes;
+  #prefixTime = -1;
+  #bytes = 0;
+  /** The chunk that is being split, if no byte of it needs an escape. */
+  #plain: Buffer | undefined;
+  /** Reused for every line: nothing is allocated per line. */
+  readonly #line: LineBytes = { source: noBytes, start: 0, end: 0, plain: false };
+  readonly #put = (source: Buffer, start: number, end: number, how: LineEnd): void => {
+    const line = this.#line;
+    line.source = source;
+    line.start = start;
+    line.end = end;
+    line.plain = source === this.#plain;
+    this.#host.put(this.#prefix, line, how);
+  };
+
+  constructor(fields: string, host: StreamHost) {
+    this.#fields = fields;
+    this.#host = host;
+  }
+
+  /** Bytes taken so far. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The chunk may be reused by the caller afterwards. */
+  write(chunk: Buffer): void {
+    this.#stamp();
+    this.#bytes += chunk.length;
+    this.#plain = chunk.length >= worthLooking && isPlain(chunk) ? chunk : undefined;
+    this.#splitter.write(chunk, this.#put);
+    this.#plain = undefined;
+    this.#line.source = noBytes;
+    if (this.#splitter.heldBytes > 0) {
+      this.#host.waiting();
+    }
+  }
+
+  flushPartial(): void {
+    this.#stamp();
+    this.#splitter.flushPartial(this.#put);
+  }
+
+  /** The attempt has drained. */
+  end(): void {
+    this.#stamp();
+    this.#splitter.end(this.#put);
+    this.#host.ended(this);
+  }
+
+  /** All lines of a chunk have the time at which the chunk came. */
+  #stamp(): void {
+    const now = this.#host.now();
+    if (now !== this.#prefixTime) {
+      this.#prefixTime = now;
+      this.#prefix = Buffer.from(`{"time":${now},${this.#fields}`);
+    }
+  }
+}
+
+interface StreamHost {
+  put(prefix: Uint8Array, line: LineBytes, how: LineEnd): void;
+  now(): number;
+  /** An unfinished line is held. */
+  waiting(): void;
+  ended(stream: LogStream): void;
+}
+
+const chunkLimitBytes = 256 * 1024;
+/** Below it, looking at the chunk first costs more than it saves. */
+const worthLooking = 256;
+const noBytes = Buffer.alloc(0);
+const textLimit = 16 * 1024;
+const done: Result<null> = Object.freeze({ ok: true, value: null });
+
+function cutText(text: string): string {
+  return text.length <= textLimit
+    ? text
+    : `${text.slice(0, textLimit)} [${text.length - textLimit} characters cut]`;
+}
+
+function countLines(bytes: Buffer): number {
+  let lines = 0;
+  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) {
+    lines += 1;
+  }
+  return lines;
+}
+
+/** Texts escape their quotes, so that the first match is the field. */
+function seqOf(line: string): number {
+  return Number(/"seq":(\d+)/.exec(line)?.[1] ?? 0);
+}

@@ -1,0 +1,38 @@
+// Where things lie in the state directory. Pure string functions, shared by everybody who reads or
+// writes there; nobody else may spell these names.
+
+/** Ids of runs become folder names: a master that sends another one is refused. */
+export const runIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+export function lockPath(stateDir: string): string {
+  return `${stateDir}/lock`;
+}
+
+export function journalPath(stateDir: string): string {
+  return `${stateDir}/journal.db`;
+}
+
+export function agentLogPath(stateDir: string): string {
+  return `${stateDir}/log/agent.ndjson`;
+}
+
+export function runsDir(stateDir: string): string {
+  return `${stateDir}/runs`;
+}
+
+export function runDir(stateDir: string, run: string): string {
+  return `${stateDir}/runs/${run}`;
+}
+
+export function runLogDir(stateDir: string, run: string): string {
+  return `${stateDir}/runs/${run}/log`;
+}
+
+/** Segments of the combined log are numbered from 1; the highest is the one being written. */
+export function segmentPath(stateDir: string, run: string, segment: number): string {
+  return `${stateDir}/runs/${run}/log/${segment}.ndjson`;
+}
+
+export function runObjectsDir(stateDir: string, run: string): string {
+  return `${stateDir}/runs/${run}/objects`;
+}
