@@ -1,0 +1,91 @@
+// Routes about the master itself: health, metrics, its OpenAPI document, the dashboard's files.
+import { readFile } from "node:fs/promises";
+import type { LinkServer } from "../link/link-server.ts";
+import type { Nodes } from "../nodes/nodes.ts";
+import { type MasterStorage, runStates } from "../storage/storage.ts";
+import { json, type Route } from "./route.ts";
+import { ref } from "./schemas.ts";
+
+export function metaRoutes(storage: MasterStorage, nodes: Nodes, link: LinkServer): Route[] {
+  return [
+    {
+      method: "GET",
+      path: "/healthz",
+      id: "health",
+      summary: "Whether the master works: it reads its storage to answer.",
+      isOpen: true,
+      responses: { 200: { description: "It works.", schema: ref("Health") } },
+      handle: async () => {
+        await storage.recordsStored();
+        return json({ status: "ok", nodes: nodes.all().length, connections: link.connections });
+      },
+    },
+    {
+      method: "GET",
+      path: "/metrics",
+      id: "metrics",
+      summary: "Counts in Prometheus text format.",
+      isOpen: true,
+      responses: { 200: { description: "The metrics.", type: "text/plain" } },
+      handle: async () => ({
+        kind: "stream",
+        status: 200,
+        type: "text/plain; version=0.0.4; charset=utf-8",
+        body: await metrics(storage, nodes, link),
+      }),
+    },
+    ...dashboardRoutes(),
+  ];
+}
+
+async function metrics(storage: MasterStorage, nodes: Nodes, link: LinkServer): Promise<string> {
+  const byState = { alive: 0, late: 0, lost: 0 };
+  let outbox = 0;
+  for (const node of nodes.all()) {
+    byState[nodes.livenessOf(node)]++;
+    outbox += node.heartbeat?.outbox ?? 0;
+  }
+  const runs = await storage.runsByState();
+  return [
+    "# HELP edgedag_nodes Nodes by state.",
+    "# TYPE edgedag_nodes gauge",
+    ...Object.entries(byState).map(([state, count]) => `edgedag_nodes{state="${state}"} ${count}`),
+    "# HELP edgedag_connections Nodes that are connected.",
+    "# TYPE edgedag_connections gauge",
+    `edgedag_connections ${link.connections}`,
+    "# HELP edgedag_outbox_records Records that connected nodes still hold, as they last said.",
+    "# TYPE edgedag_outbox_records gauge",
+    `edgedag_outbox_records ${outbox}`,
+    "# HELP edgedag_runs Runs by state.",
+    "# TYPE edgedag_runs gauge",
+    ...runStates.map((state) => `edgedag_runs{state="${state}"} ${runs[state] ?? 0}`),
+    "# HELP edgedag_records_total Records that were stored, each once.",
+    "# TYPE edgedag_records_total counter",
+    `edgedag_records_total ${await storage.recordsStored()}`,
+    "",
+  ].join("\n");
+}
+
+const dashboardFiles = [
+  ["/", "index.html", "text/html; charset=utf-8"],
+  ["/app.js", "app.js", "text/javascript; charset=utf-8"],
+  ["/style.css", "style.css", "text/css; charset=utf-8"],
+] as const;
+
+function dashboardRoutes(): Route[] {
+  return dashboardFiles.map(([path, file, type]) => ({
+    method: "GET",
+    path,
+    id: `dashboard_${file.replace(".", "_")}`,
+    summary: "The dashboard, for browsers.",
+    isOpen: true,
+    responses: { 200: { description: file, type: type.split(";")[0] ?? type } },
+    handle: async () => ({
+      kind: "stream",
+      status: 200,
+      type,
+      body: await readFile(new URL(`../dashboard/${file}`, import.meta.url), "utf8"),
+      headers: { "content-security-policy": "default-src 'self'; frame-ancestors 'none'" },
+    }),
+  }));
+}

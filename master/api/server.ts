@@ -1,0 +1,221 @@
+// The HTTP server: carries routes to fastify, checks tokens and query parameters, and turns every
+// failure into {error: {class, code, message, remedy}}. Knows nothing of what the routes do.
+import { isIP } from "node:net";
+import { Readable } from "node:stream";
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
+import type { Logger } from "../clock.ts";
+import { nearest } from "../nearest.ts";
+import { openApiDocument } from "./openapi.ts";
+import { type ApiReply, failure, json, type Route } from "./route.ts";
+
+/** Largest body of a request: an artifact with its files. */
+export const bodyLimitBytes = 64 * 1024 * 1024;
+
+export interface ServerOptions {
+  routes: readonly Route[];
+  log: Logger;
+  tls?: { cert: string | Buffer; key: string | Buffer };
+  isAuthorized(header: string | undefined): boolean;
+  /** True when there is no token: then only requests to a local name are answered. */
+  isLocalOnly: boolean;
+}
+
+export function makeServer(options: ServerOptions): FastifyInstance {
+  const settings = { bodyLimit: bodyLimitBytes, forceCloseConnections: true, logger: false };
+  // fastify types its https and http forms apart; both are the same to the routes.
+  const app =
+    options.tls === undefined
+      ? fastify(settings)
+      : (fastify({ ...settings, https: options.tls }) as unknown as FastifyInstance);
+  const routes = [...options.routes, openApiRoute(options.routes)];
+  for (const route of routes) addRoute(app, route, options);
+  app.removeContentTypeParser("text/plain");
+  app.setNotFoundHandler((request, reply) => send(reply, unknownRoute(request, routes)));
+  app.setErrorHandler((error, request, reply) => send(reply, errorReply(error, request, options)));
+  return app;
+}
+
+function openApiRoute(routes: readonly Route[]): Route {
+  const route: Route = {
+    method: "GET",
+    path: "/openapi.json",
+    id: "openApi",
+    summary: "This document.",
+    isOpen: true,
+    responses: { 200: { description: "OpenAPI 3.1.", schema: { type: "object" } } },
+    handle: async () => json(openApiDocument([...routes, route])),
+  };
+  return route;
+}
+
+function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): void {
+  app.route({
+    method: route.method,
+    url: fastifyPath(route),
+    handler: async (request, reply) => {
+      const rejected = admission(route, request, options) ?? queryProblem(route, request);
+      if (rejected !== undefined) return send(reply, rejected);
+      const gone = new AbortController();
+      reply.raw.on("close", () => gone.abort());
+      return send(
+        reply,
+        await route.handle({
+          path: pathOf(route, request),
+          query: textsOf(request.query),
+          body: request.body,
+          signal: gone.signal,
+        }),
+      );
+    },
+  });
+}
+
+function fastifyPath(route: Route): string {
+  const path = route.path.replaceAll(/\{(\w+)\}/g, ":$1");
+  return route.isDeep === true ? path.replace(/:\w+$/, "*") : path;
+}
+
+function pathOf(route: Route, request: FastifyRequest): { [name: string]: string } {
+  const path = textsOf(request.params);
+  const last = /\{(\w+)\}$/.exec(route.path)?.[1];
+  if (route.isDeep === true && last !== undefined) path[last] = path["*"] ?? "";
+  return path;
+}
+
+/** Of a parameter that is given twice, the last counts. */
+function textsOf(values: unknown): { [name: string]: string } {
+  if (typeof values !== "object" || values === null) return {};
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [
+      name,
+      String(Array.isArray(value) ? value.at(-1) : value),
+    ]),
+  );
+}
+
+function admission(
+  route: Route,
+  request: FastifyRequest,
+  options: ServerOptions,
+): ApiReply | undefined {
+  if (options.isLocalOnly && !isLocalName(request.headers.host)) {
+    // A web page whose name was made to point here would otherwise command a master without a token.
+    return failure(
+      403,
+      "Security",
+      "E_API_HOST",
+      "a master without a token answers only to a local name",
+      "Use http://127.0.0.1 or http://localhost, or give the master a token.",
+    );
+  }
+  if (route.isOpen === true || options.isAuthorized(request.headers.authorization))
+    return undefined;
+  return failure(
+    401,
+    "Security",
+    "E_API_TOKEN",
+    "the token is missing or wrong",
+    "Send `Authorization: Bearer TOKEN` with the master's token.",
+  );
+}
+
+function isLocalName(host: string | undefined): boolean {
+  const name = (host ?? "").replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+  return name === "localhost" || name.endsWith(".localhost") || isIP(name) !== 0;
+}
+
+function queryProblem(route: Route, request: FastifyRequest): ApiReply | undefined {
+  const known = (route.parameters ?? []).filter((parameter) => parameter.in === "query");
+  for (const [name, value] of Object.entries(textsOf(request.query))) {
+    const { schema } = known.find((parameter) => parameter.name === name) ?? {};
+    if (schema === undefined) {
+      const names = known.map((parameter) => parameter.name);
+      const near = nearest(name, names);
+      const remedy =
+        near !== undefined ? `Did you mean ${near}?` : `Known: ${names.join(", ") || "none"}.`;
+      return badQuery(`there is no query parameter ${name}`, remedy);
+    }
+    if (schema.enum !== undefined && !schema.enum.includes(value)) {
+      return badQuery(`${name} must be one of ${schema.enum.join(", ")}`, "Choose one of them.");
+    }
+    if (schema.type === "boolean" && !["", "true", "false"].includes(value)) {
+      return badQuery(`${name} must be true or false`, "Leave it out for false.");
+    }
+    if (schema.type === "integer") {
+      const number = value === "" ? Number.NaN : Number(value);
+      if (!Number.isSafeInteger(number) || number < (schema.minimum ?? 0)) {
+        return badQuery(
+          `${name} must be a whole number, at least ${schema.minimum ?? 0}`,
+          "Give a number, or leave the parameter out.",
+        );
+      }
+    }
+  }
+  return undefined;
+}
+
+function badQuery(message: string, remedy: string): ApiReply {
+  return failure(400, "Validation", "E_API_QUERY", message, remedy);
+}
+
+function unknownRoute(request: FastifyRequest, routes: readonly Route[]): ApiReply {
+  const path = request.url.split("?")[0] ?? "";
+  const near = nearest(
+    path,
+    routes.map((route) => route.path),
+  );
+  return failure(
+    404,
+    "Resource",
+    "E_API_ROUTE",
+    `there is nothing at ${request.method} ${path}`,
+    near === undefined ? "GET /openapi.json describes the API." : `Did you mean ${near}?`,
+  );
+}
+
+function errorReply(error: unknown, request: FastifyRequest, options: ServerOptions): ApiReply {
+  const status =
+    typeof error === "object" && error !== null && "statusCode" in error
+      ? Number(error.statusCode)
+      : 500;
+  const message = error instanceof Error ? error.message : String(error);
+  if (status === 413) {
+    return failure(
+      413,
+      "Validation",
+      "E_API_TOO_LARGE",
+      `the body is larger than ${bodyLimitBytes} bytes`,
+      "Leave large files out of the artifact; let a task fetch them.",
+    );
+  }
+  if (status >= 400 && status < 500) {
+    return failure(status, "Validation", "E_API_BODY", message, "Send JSON as application/json.");
+  }
+  options.log.error({ url: request.url, error: message }, "a request failed");
+  return failure(
+    500,
+    "Execution",
+    "E_API_INTERNAL",
+    "the master failed to answer",
+    "The master's log tells why; ask again.",
+  );
+}
+
+function send(reply: FastifyReply, answer: ApiReply): FastifyReply {
+  reply.header("x-content-type-options", "nosniff");
+  switch (answer.kind) {
+    case "json":
+      return reply.code(answer.status).send(answer.value);
+    case "empty":
+      return reply.code(answer.status).send();
+    case "error":
+      return reply.code(answer.status).send({ error: answer.error });
+    case "stream":
+      if (answer.body instanceof Readable) answer.body.on("error", () => reply.raw.destroy());
+      return reply
+        .code(answer.status)
+        .headers({ "cache-control": "no-cache", ...answer.headers })
+        .type(answer.type)
+        .send(answer.body);
+  }
+}

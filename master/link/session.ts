@@ -1,0 +1,332 @@
+// One connection of an agent, from hello to close: checks who it is, takes its records in order,
+// acknowledges what is stored, passes heartbeats and answers on. Owns the order of records of its connection;
+// stores nothing itself and waits for nothing between two frames.
+import type { WebSocket } from "ws";
+import {
+  type AgentToMaster,
+  type LinkRecord,
+  linkVersion,
+  type MasterToAgent,
+  type RefusalCode,
+} from "../../protocol/link.ts";
+import { decodeAgentToMaster, frameLimitBytes } from "../../protocol/link-decode.ts";
+import type { Hello, NodeConnection } from "../nodes/nodes.ts";
+import type { FrameResult, RunRow } from "../storage/storage.ts";
+import type { LinkParts } from "./link-server.ts";
+import { closeCodes, closeInternal, closeReplaced, closeSilent, refusal } from "./refusal.ts";
+
+/** A socket with so many frames that are not stored yet is not read further. */
+const pauseFrames = 16;
+
+type State =
+  /** Nothing but a hello may come. */
+  | { id: "greeting"; timer: NodeJS.Timeout }
+  /** The hello is being judged; frames that follow it wait. */
+  | { id: "deciding"; held: string[] }
+  | { id: "open"; open: Open }
+  | { id: "closed" };
+
+interface Open {
+  node: string;
+  boot: string;
+  /** Highest number that was received in order, stored or not. */
+  received: number;
+  acked: number;
+  pendingFrames: number;
+  isAckDue: boolean;
+  /** Set until every record that existed at the hello is stored. */
+  catchingUp?: { upTo: number; believed: RunRow[]; named: ReadonlySet<string> };
+}
+
+export class Session implements NodeConnection {
+  readonly #parts: LinkParts;
+  readonly #socket: WebSocket;
+  #state: State;
+  #heardAt: number;
+  /** Why it was closed from here, for the node's events. */
+  #closing = "the connection ended";
+
+  constructor(parts: LinkParts, socket: WebSocket) {
+    this.#parts = parts;
+    this.#socket = socket;
+    this.#heardAt = parts.clock();
+    const timer = setTimeout(
+      () => this.#refuse("bad-message", "no hello came in time"),
+      parts.helloTimeoutMs,
+    );
+    this.#state = { id: "greeting", timer };
+    socket.on("message", (data: Buffer, isBinary: boolean) => this.#frame(data, isBinary));
+    socket.on("close", (code) => this.#closed(code));
+    socket.on("error", (error) => {
+      this.#closing = error.message;
+      parts.log.warn({ error: error.message }, "link connection failed");
+    });
+  }
+
+  send(message: MasterToAgent): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  get boot(): string | undefined {
+    return this.#state.id === "open" ? this.#state.open.boot : undefined;
+  }
+
+  get heardAt(): number {
+    return this.#heardAt;
+  }
+
+  /** Whether the other side still answers: a ping within the time, after a frame that is fresh. */
+  async isAlive(freshMs: number, timeoutMs: number): Promise<boolean> {
+    const { clock } = this.#parts;
+    if (this.#state.id !== "open" || clock() - this.#heardAt > freshMs) return false;
+    return new Promise((resolve) => {
+      const end = (isAlive: boolean): void => {
+        clearTimeout(timer);
+        this.#socket.off("pong", onPong);
+        this.#socket.off("close", onClose);
+        resolve(isAlive);
+      };
+      const onPong = (): void => end(true);
+      const onClose = (): void => end(false);
+      const timer = setTimeout(() => end(false), timeoutMs);
+      this.#socket.once("pong", onPong);
+      this.#socket.once("close", onClose);
+      this.#socket.ping();
+    });
+  }
+
+  /** Another connection takes this one's place. */
+  replace(detail: string): void {
+    this.#close(closeReplaced, detail);
+  }
+
+  silent(detail: string): void {
+    this.#close(closeSilent, detail);
+    // A half-open connection never answers the close: it is cut at once.
+    this.#socket.terminate();
+  }
+
+  goAway(code: number, detail: string): void {
+    this.#close(code, detail);
+  }
+
+  /** Refuses the connection before anything was read from it. */
+  refuseAtOnce(code: RefusalCode, detail: string): void {
+    this.#refuse(code, detail);
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  #refuse(code: RefusalCode, detail: string): void {
+    this.#parts.log.warn({ code, node: this.#nodeId() }, `link refused: ${detail}`);
+    this.send(refusal(code, detail));
+    this.#close(closeCodes[code], `refused: ${code}`);
+  }
+
+  #close(code: number, detail: string): void {
+    this.#closing = detail;
+    this.#socket.close(code, detail.slice(0, 120));
+    this.#socket.resume();
+    this.#leave(code);
+  }
+
+  #closed(code: number): void {
+    this.#leave(code);
+  }
+
+  #leave(code: number): void {
+    const state = this.#state;
+    if (state.id === "closed") return;
+    if (state.id === "greeting") clearTimeout(state.timer);
+    this.#state = { id: "closed" };
+    if (state.id === "open") {
+      this.#parts.track(
+        this.#parts.nodes.left(state.open.node, this, `${this.#closing} (${code})`),
+        "noting a disconnect",
+      );
+    }
+    this.#parts.forget(this, state.id === "open" ? state.open.node : undefined);
+  }
+
+  #nodeId(): string {
+    return this.#state.id === "open" ? this.#state.open.node : "unknown";
+  }
+
+  #frame(data: Buffer, isBinary: boolean): void {
+    this.#heardAt = this.#parts.clock();
+    if (this.#state.id === "closed") return;
+    if (isBinary) {
+      this.#refuse("bad-message", "a binary frame came; the link is JSON text");
+      return;
+    }
+    if (data.length > frameLimitBytes) {
+      this.#refuse(
+        "too-large",
+        `a frame of ${data.length} bytes came, ${frameLimitBytes} is the limit`,
+      );
+      return;
+    }
+    const text = data.toString("utf8");
+    if (this.#state.id === "deciding") {
+      this.#state.held.push(text);
+      return;
+    }
+    this.#text(text);
+  }
+
+  #text(text: string): void {
+    const decoded = decodeAgentToMaster(text);
+    if (!decoded.ok) {
+      const first = decoded.diagnostics[0];
+      const detail = `${first?.path ?? ""} ${first?.message ?? "is not a message"}`.trim();
+      this.#refuse(first?.code === "E_LINK_VERSION" ? "version" : "bad-message", detail);
+      return;
+    }
+    const message = decoded.value;
+    const state = this.#state;
+    switch (state.id) {
+      case "greeting":
+        if (message.type !== "hello") {
+          this.#refuse("bad-message", `${message.type} came before hello`);
+          return;
+        }
+        clearTimeout(state.timer);
+        this.#state = { id: "deciding", held: [] };
+        this.#parts.track(this.#greet(message), "a hello", () =>
+          this.#close(closeInternal, "the master failed"),
+        );
+        return;
+      case "open":
+        this.#message(message, state.open);
+        return;
+      case "deciding":
+      case "closed":
+        return;
+    }
+  }
+
+  async #greet(hello: Hello): Promise<void> {
+    const isTwin = await this.#parts.takePlace(this, hello);
+    if (isTwin) {
+      this.#refuse("twin", `another agent that calls itself ${hello.node} is connected and alive`);
+      return;
+    }
+    const { nodes, gateway, clock, heartbeatMs } = this.#parts;
+    const believed = await gateway.openRunsOf(hello.node);
+    const acked = await nodes.arrived(hello, this);
+    if (this.#state.id !== "deciding") {
+      await nodes.left(hello.node, this, this.#closing);
+      return;
+    }
+    const open: Open = {
+      node: hello.node,
+      boot: hello.boot,
+      received: acked,
+      acked,
+      pendingFrames: 0,
+      isAckDue: false,
+      catchingUp: { upTo: hello.nextSeq - 1, believed, named: new Set(hello.runs) },
+    };
+    const { held } = this.#state;
+    this.#state = { id: "open", open };
+    this.send({ type: "welcome", version: linkVersion, acked, heartbeatMs, time: clock() });
+    const node = nodes.get(hello.node);
+    if (node !== undefined) await gateway.resendCancels(node, believed);
+    this.#catchUp(open);
+    for (const text of held) this.#text(text);
+  }
+
+  #message(message: AgentToMaster, open: Open): void {
+    const { nodes, gateway, track } = this.#parts;
+    nodes.seen(open.node);
+    switch (message.type) {
+      case "records":
+        this.#records(message.records, open);
+        return;
+      case "heartbeat":
+        nodes.heartbeat(open.node, message);
+        gateway.place();
+        return;
+      case "run-accepted":
+        track(gateway.accepted(open.node, message.run), "an accepted run");
+        return;
+      case "run-refused": {
+        const node = nodes.get(open.node);
+        if (node === undefined) return;
+        track(gateway.refused(node, message.run, message.code, message.detail), "a refused run");
+        return;
+      }
+      case "hello":
+        this.#refuse("bad-message", "a second hello came on one connection");
+        return;
+    }
+  }
+
+  #records(records: readonly LinkRecord[], open: Open): void {
+    const first = records[0];
+    if (first === undefined) return;
+    for (const [index, record] of records.entries()) {
+      if (record.seq === first.seq + index) continue;
+      this.#refuse("bad-message", `record ${record.seq} came after ${first.seq + index - 1}`);
+      return;
+    }
+    if (first.seq > open.received + 1) {
+      this.#refuse("gap", `record ${first.seq} came, ${open.received + 1} was expected`);
+      return;
+    }
+    const last = first.seq + records.length - 1;
+    if (last <= open.received) {
+      // Sent again: the acknowledgement got lost, or is still to come.
+      if (open.pendingFrames === 0) this.#acknowledge(open);
+      return;
+    }
+    open.received = last;
+    open.pendingFrames++;
+    if (open.pendingFrames === pauseFrames) this.#socket.pause();
+    this.#parts.ingest.add({
+      frame: { node: open.node, time: this.#parts.clock(), records },
+      stored: (result) => this.#stored(result, open),
+      failed: (detail) => {
+        this.#parts.log.error({ node: open.node }, `records cannot be stored: ${detail}`);
+        this.#close(closeInternal, "records cannot be stored");
+      },
+    });
+  }
+
+  #stored(result: FrameResult, open: Open): void {
+    open.pendingFrames--;
+    if (open.pendingFrames === pauseFrames >> 1) this.#socket.resume();
+    if (result.gapAt !== undefined) {
+      this.#refuse("gap", `record ${result.gapAt} came, ${result.acked + 1} was expected`);
+      return;
+    }
+    this.#parts.nodes.acked(open.node, result.acked);
+    this.#parts.stored(open.node, result);
+    if (result.acked > open.acked) open.acked = result.acked;
+    if (this.#state.id !== "open") return;
+    this.#acknowledge(open);
+    this.#catchUp(open);
+  }
+
+  /** One ack for all frames that a commit held. */
+  #acknowledge(open: Open): void {
+    if (open.isAckDue) return;
+    open.isAckDue = true;
+    queueMicrotask(() => {
+      open.isAckDue = false;
+      this.send({ type: "ack", seq: open.acked });
+    });
+  }
+
+  #catchUp(open: Open): void {
+    const { catchingUp } = open;
+    if (catchingUp === undefined || open.acked < catchingUp.upTo) return;
+    delete open.catchingUp;
+    const { nodes, gateway, track } = this.#parts;
+    const node = nodes.get(open.node);
+    if (node === undefined) return;
+    track(gateway.reconcile(node, catchingUp.believed, catchingUp.named), "reconciling a node");
+  }
+}

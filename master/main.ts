@@ -1,0 +1,207 @@
+// Starts and ends the master: opens the storage, makes the services, serves HTTP and the link on one
+// port. The only file that knows all services. Reads no environment; the caller gives options.
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { metaRoutes } from "./api/meta-routes.ts";
+import { nodeRoutes } from "./api/node-routes.ts";
+import { resultRoutes } from "./api/result-routes.ts";
+import { runRoutes } from "./api/run-routes.ts";
+import { makeServer } from "./api/server.ts";
+import type { Clock, Logger } from "./clock.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import { Ingest } from "./link/ingest.ts";
+import { LinkServer } from "./link/link-server.ts";
+import type { LivenessRule } from "./nodes/liveness.ts";
+import { Nodes } from "./nodes/nodes.ts";
+import { Results } from "./results/results.ts";
+import { Verifier } from "./results/verify.ts";
+import { RunSignals } from "./runs/run-signals.ts";
+import { Runs } from "./runs/runs.ts";
+import { openDatabase } from "./storage/sqlite/database.ts";
+import { SqliteStorage } from "./storage/sqlite/sqlite-storage.ts";
+import { bearerCheck } from "./token.ts";
+
+export interface MasterOptions {
+  /** Port 0: any free one. */
+  listen: { host: string; port: number };
+  dataDir: string;
+  /** Without it, only a loopback address is served. */
+  token?: string;
+  /** PEM texts. */
+  tls?: { cert: string | Buffer; key: string | Buffer };
+  /** How often agents are told to send heartbeats. */
+  heartbeatMs?: number;
+  /** Missed heartbeats after which a node is late. */
+  lateAfter?: number;
+  /** Missed heartbeats after which a node is lost. */
+  lostAfter?: number;
+  log: Logger;
+  /** For tests; the system's clock otherwise. */
+  clock?: Clock;
+  /** How long a connection may take to say hello. */
+  helloTimeoutMs?: number;
+}
+
+export interface Master {
+  /** `http://host:port` or `https://host:port`; the link is at `ws(s)://host:port/link`. */
+  url: string;
+  /** Judges now who is late or lost; it also happens twice a heartbeat. */
+  check(): Promise<void>;
+  /** Stores what is on its way, acknowledges it, and ends. */
+  close(): Promise<void>;
+}
+
+export type MasterStartCode =
+  | "E_MASTER_AUTH"
+  | "E_MASTER_STORAGE"
+  | "E_MASTER_LISTEN"
+  | "E_MASTER_TLS";
+
+/** Why a master cannot start: all are the configuration's or the machine's (exit code 78). */
+export class MasterStartError extends Error {
+  readonly code: MasterStartCode;
+  readonly remedy: string;
+
+  constructor(code: MasterStartCode, message: string, remedy: string) {
+    super(message);
+    this.name = "MasterStartError";
+    this.code = code;
+    this.remedy = remedy;
+  }
+}
+
+/** Rejects with `MasterStartError` for everything that the operator can put right. */
+export async function startMaster(options: MasterOptions): Promise<Master> {
+  const { listen, token, log } = options;
+  const clock = options.clock ?? Date.now;
+  const rule: LivenessRule = {
+    heartbeatMs: options.heartbeatMs ?? 10_000,
+    lateAfter: options.lateAfter ?? 2,
+    lostAfter: options.lostAfter ?? 5,
+  };
+  if (token === undefined && !isLoopback(listen.host)) {
+    throw new MasterStartError(
+      "E_MASTER_AUTH",
+      `a master without a token must not listen on ${listen.host}`,
+      "Set EDGEDAG_MASTER_TOKEN (or EDGEDAG_MASTER_TOKEN_FILE), or listen on 127.0.0.1.",
+    );
+  }
+  const opened = openDatabase(options.dataDir);
+  if (!opened.ok) throw new MasterStartError(opened.code, opened.message, opened.remedy);
+  const storage = new SqliteStorage(opened.database);
+
+  const signals = new RunSignals();
+  const nodes = await Nodes.load(storage, rule, clock, log);
+  const gateway = new Gateway({ storage, nodes, signals, clock, log });
+  const runs = new Runs(storage, nodes, gateway);
+  const results = new Results(storage);
+  const verifier = new Verifier(storage, log);
+  const ingest = new Ingest(storage, log);
+  const isAuthorized = bearerCheck(token);
+  const link = new LinkServer({
+    rule,
+    nodes,
+    gateway,
+    ingest,
+    clock,
+    log,
+    isAuthorized,
+    ...(options.helloTimeoutMs === undefined ? {} : { helloTimeoutMs: options.helloTimeoutMs }),
+    stored: (node, result) => {
+      signals.notify(result.runs);
+      if (result.finishedRuns.length > 0) gateway.place();
+      if (result.wholeObject) verifier.start();
+      for (const run of result.foreignRuns) {
+        nodes
+          .note(node, "foreign-run", `records of run ${run}, which another node has, were dropped`)
+          .catch((error: unknown) => log.error({ error: String(error) }, "noting an event failed"));
+      }
+    },
+  });
+
+  const listening = await serve();
+  verifier.start();
+  const check = async (): Promise<void> => {
+    await nodes.check();
+    link.check();
+  };
+  const timer = setInterval(() => {
+    check().catch((error: unknown) => log.error({ error: String(error) }, "checking nodes failed"));
+  }, rule.heartbeatMs / 2);
+  log.info({ url: listening.url }, `master listens on ${listening.url}`);
+
+  return {
+    url: listening.url,
+    check,
+    close: async () => {
+      clearInterval(timer);
+      await link.close();
+      await listening.close();
+      await gateway.settled();
+      await verifier.close();
+      await nodes.check();
+      await storage.close();
+      log.info({}, "master has ended");
+    },
+  };
+
+  async function serve(): Promise<{ url: string; close(): Promise<void> }> {
+    try {
+      const app = makeServer({
+        routes: [
+          ...nodeRoutes(storage, nodes, gateway),
+          ...runRoutes({ storage, gateway, runs, signals }),
+          ...resultRoutes(storage, runs, results),
+          ...metaRoutes(storage, nodes, link),
+        ],
+        log,
+        isAuthorized,
+        isLocalOnly: token === undefined,
+        ...(options.tls === undefined ? {} : { tls: options.tls }),
+      });
+      link.attach(app.server);
+      await app.listen({ host: listen.host, port: listen.port });
+      const scheme = options.tls === undefined ? "http" : "https";
+      return { url: `${scheme}://${addressOf(app.server)}`, close: () => app.close() };
+    } catch (error) {
+      await storage.close();
+      throw startErrorOf(error, options);
+    }
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function addressOf(server: Server): string {
+  // A TCP server that listens has an address with a port, never a string.
+  const { address, family, port } = server.address() as AddressInfo;
+  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function startErrorOf(error: unknown, { listen, tls }: MasterOptions): unknown {
+  if (!(error instanceof Error)) return error;
+  const code = "code" in error ? String(error.code) : "";
+  const where = `${listen.host}:${listen.port}`;
+  if (tls !== undefined && (code.startsWith("ERR_OSSL") || code.startsWith("ERR_TLS"))) {
+    return new MasterStartError(
+      "E_MASTER_TLS",
+      `the certificate or its key cannot be used: ${error.message}`,
+      "Give a certificate and the key that belongs to it, both as PEM.",
+    );
+  }
+  if (
+    code === "EADDRINUSE" ||
+    code === "EACCES" ||
+    code === "EADDRNOTAVAIL" ||
+    code === "ENOTFOUND"
+  ) {
+    return new MasterStartError(
+      "E_MASTER_LISTEN",
+      `cannot listen on ${where}: ${error.message}`,
+      "Choose another address or port, or end the program that has it.",
+    );
+  }
+  return error;
+}
