@@ -2,7 +2,8 @@
 
     scripts/fetch-example-data && python3 dag-examples/expected.py
 
-writes dag-examples/<lesson>/expected.json, which test/e2e/examples.test.ts compares with real runs.
+writes <lesson>/expected.json beside it (or below the folder that is given as argument). The test
+test/e2e/examples.test.ts compares real runs with these files, and the files with a new calculation.
 Nothing of the examples is imported: the arithmetic is done a second time, in another way.
 """
 
@@ -12,6 +13,7 @@ import datetime
 import json
 import pathlib
 import statistics
+import sys
 
 HERE = pathlib.Path(__file__).parent
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
@@ -250,7 +252,7 @@ def bulk():
     }
 
 
-def main():
+def main(target):
     lessons = {
         "weather": {"dag.yaml": weather},
         "flights": {"dag.yaml": flights},
@@ -261,8 +263,9 @@ def main():
     for lesson, documents in lessons.items():
         expected = {name: work_out() for name, work_out in documents.items()}
         text = json.dumps(expected, indent=1, ensure_ascii=False)
-        (HERE / lesson / "expected.json").write_text(text + "\n", encoding="utf-8")
+        (target / lesson).mkdir(exist_ok=True)
+        (target / lesson / "expected.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE)

@@ -42,6 +42,18 @@ const lessons: { lesson: string; document: string; code: number }[] = [
 const fetched = await run(`${root}/scripts/fetch-example-data`, []);
 t.equal(fetched.code, 0, `the tables are there ${fetched.stderr}`);
 
+t.test("the expected results are what the tables give", async (t) => {
+  const made = await mkdtemp(join(tmpdir(), "edgedag-"));
+  t.teardown(() => rm(made, { recursive: true, force: true }));
+  const worked = await run("python3", [`${root}/dag-examples/expected.py`, made]);
+  t.equal(worked.code, 0, worked.stderr);
+  for (const lesson of new Set(lessons.map((entry) => entry.lesson))) {
+    const read = async (folder: string) =>
+      JSON.parse(await readFile(`${folder}/${lesson}/expected.json`, "utf8"));
+    t.same(await read(`${root}/dag-examples`), await read(made), lesson);
+  }
+});
+
 for (const { lesson, document, code } of lessons) {
   t.test(`${lesson}/${document} gives the expected results`, async (t) => {
     const folder = `${root}/dag-examples/${lesson}`;
