@@ -60,7 +60,8 @@ export function compileShell(text: string): Result<CompiledTemplate<"shell">> {
   if (parts.every((part) => typeof part === "string")) {
     return { ok: true, value: { kind: "shell", parts } };
   }
-  const remedy = 'Put it into `env` of the task and use "$NAME" in the script.';
+  const remedy =
+    'Write it without quotes around it, or put it into `env` of the task and use "$NAME".';
   if (text.includes("\0")) {
     return refuse("E_DAG_TEMPLATE", "", "The script holds a NUL character.", "Remove it.");
   }
@@ -68,7 +69,7 @@ export function compileShell(text: string): Result<CompiledTemplate<"shell">> {
   const problem = shellPlaceProblem(script);
   if (problem === undefined) return { ok: true, value: { kind: "shell", parts } };
   const message = `A template in a shell script becomes one quoted word, which is not safe here: ${problem}.`;
-  return refuse("E_DAG_TEMPLATE", "", message, `Write it without quotes around it. ${remedy}`);
+  return refuse("E_DAG_TEMPLATE", "", message, remedy);
 }
 
 /** A template that is one whole expression keeps its JSON type; any other becomes text. */
@@ -201,6 +202,8 @@ function resolve(expression: Expression, scope: TemplateScope): Json | Problem {
     if (expression.name !== "default" || !input.isMissing) return input;
     input = null;
   }
+  // The argument of `default` may itself be missing where it is not asked for.
+  if (expression.name === "default" && input !== null) return input;
   const args: Json[] = [];
   for (const arg of expression.args) {
     const value = resolve(arg, scope);
