@@ -113,7 +113,7 @@ export class Executor {
       const rows = args.length === 2 ? all : args.slice(2).map((name) => this.#find([name]));
       client.array(rows.length);
       for (const row of rows) {
-        if (row === undefined) client.nullArray();
+        if (row === undefined) client.null();
         else describeCommand(client, row);
       }
     } else {

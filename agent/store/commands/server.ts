@@ -1,7 +1,7 @@
 // Commands that ask about the server: INFO, CONFIG GET, TIME, and the few that only clients send.
 
 import type { Client } from "../client.ts";
-import { type Args, arg, type Command, command } from "../command.ts";
+import { type Args, arg, arityError, type Command, command } from "../command.ts";
 import { notInteger } from "../errors.ts";
 import { matchesGlob } from "../glob.ts";
 import { int64 } from "../numbers.ts";
@@ -55,7 +55,11 @@ function sections(client: Client): Record<string, string[]> {
 
 function config(client: Client, args: Args): void {
   const subcommand = arg(args, 1);
-  if (subcommand.toUpperCase() !== "GET" || args.length < 3) {
+  if (subcommand.toUpperCase() === "GET" && args.length < 3) {
+    arityError(client, "config|get");
+    return;
+  }
+  if (subcommand.toUpperCase() !== "GET") {
     client.error(`ERR unknown subcommand '${subcommand.slice(0, 128)}'. Try CONFIG HELP.`);
     return;
   }

@@ -53,7 +53,7 @@ function setWithOptions(client: Client, args: Args, key: string, value: string):
       condition = option;
     } else if (option === "GET") getsOld = true;
     else if (option === "KEEPTTL" && (expiry === "" || expiry === option)) expiry = option;
-    else if (/^(?:P?EX|P?EXAT)$/.test(option) && expiry === "" && at + 1 < args.length) {
+    else if (/^(?:EX|PX|EXAT|PXAT)$/.test(option) && expiry === "" && at + 1 < args.length) {
       expiry = option;
       amount = arg(args, ++at);
     } else {
@@ -118,7 +118,7 @@ function getex(client: Client, args: Args): void {
   const key = arg(args, 1);
   const option = args[2]?.toUpperCase() ?? "";
   const isPersist = option === "PERSIST" && args.length === 3;
-  const isExpiry = /^(?:P?EX|P?EXAT)$/.test(option) && args.length === 4;
+  const isExpiry = /^(?:EX|PX|EXAT|PXAT)$/.test(option) && args.length === 4;
   if (args.length > 2 && !isPersist && !isExpiry) {
     client.error(syntaxError);
     return;
