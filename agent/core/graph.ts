@@ -24,14 +24,17 @@ export interface RunGraph {
   /** Number of tasks on the longest path from this one to an end, itself included. */
   readonly remaining: Int32Array;
   readonly lanes: Int32Array;
-  /** Index of the first exit handler's group: true for tasks that wait for all others. */
+  /** 1 for exit handlers. */
   readonly isExit: Uint8Array;
   readonly exitCount: number;
+  /** Places of each declared pool. */
+  readonly pools: Readonly<Record<string, number>>;
 }
 
 /**
- * Builds the running form. The document must be valid (acyclic, edges between known tasks): a
- * document that is not is a bug of the caller and throws.
+ * Builds the running form. The document must be valid (acyclic, edges between known tasks, pools
+ * declared, no ordinary task after an exit handler): one that could not end throws, for that is a
+ * bug of the caller.
  */
 export function buildGraph(document: DagDocument): RunGraph {
   const size = document.nodes.length;
@@ -40,13 +43,18 @@ export function buildGraph(document: DagDocument): RunGraph {
   const indexOf = new Map<string, number>();
   const lanes = new Int32Array(size);
   const isExit = new Uint8Array(size);
+  const pools = { ...document.attributes.pools };
   let exitCount = 0;
   document.nodes.forEach((node, i) => {
     ids[i] = node.key;
     tasks[i] = node.attributes;
     indexOf.set(node.key, i);
     lanes[i] = laneOf(node.attributes);
-    if (node.attributes.exit !== undefined) {
+    const { pool, exit } = node.attributes;
+    if (pool !== undefined && !((pools[pool] ?? 0) > 0)) {
+      throw new Error(`task ${node.key} needs the pool ${pool}, which has no places`);
+    }
+    if (exit !== undefined) {
       isExit[i] = 1;
       exitCount += 1;
     }
@@ -61,6 +69,9 @@ export function buildGraph(document: DagDocument): RunGraph {
     const target = indexOf.get(edge.target);
     if (source === undefined || target === undefined) {
       throw new Error(`edge ${edge.source} -> ${edge.target} names an unknown task`);
+    }
+    if (isExit[source] === 1 && isExit[target] === 0) {
+      throw new Error(`${edge.target} waits for the exit handler ${edge.source}`);
     }
     sources[e] = source;
     ends[e] = target;
@@ -91,6 +102,7 @@ export function buildGraph(document: DagDocument): RunGraph {
     lanes,
     isExit,
     exitCount,
+    pools,
   };
 }
 

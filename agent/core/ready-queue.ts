@@ -18,6 +18,11 @@ export interface Rank {
   remaining: number;
 }
 
+interface Group {
+  needs: Needs;
+  heap: Heap<Rank>;
+}
+
 export const noNeeds: Needs = { key: "", pools: [], cpu: 0, memoryBytes: 0, gpu: 0 };
 
 function isBefore(a: Rank, b: Rank): boolean {
@@ -27,7 +32,7 @@ function isBefore(a: Rank, b: Rank): boolean {
 }
 
 export class ReadyQueue {
-  readonly #groups = new Map<string, { needs: Needs; heap: Heap<Rank> }>();
+  readonly #groups = new Map<string, Group>();
   readonly #free: { cpu: number; memoryBytes: number; gpu: number };
   readonly #pools = new Map<string, number>();
   #size = 0;
@@ -58,25 +63,25 @@ export class ReadyQueue {
     this.#size += 1;
   }
 
+  /** The best instance whose needs are free. */
+  best(): Readonly<Rank> | undefined {
+    return this.#bestGroup()?.heap.peek();
+  }
+
   /** Takes the best instance whose needs are free, and takes what it needs with it. */
   take(): Instance | undefined {
-    if (this.#size === 0) return undefined;
-    let best: { needs: Needs; heap: Heap<Rank> } | undefined;
-    let bestRank: Rank | undefined;
-    for (const group of this.#groups.values()) {
-      const rank = group.heap.peek();
-      if (rank === undefined || !this.#hasRoom(group.needs)) continue;
-      if (bestRank === undefined || isBefore(rank, bestRank)) {
-        best = group;
-        bestRank = rank;
-      }
-    }
-    if (best === undefined || bestRank === undefined) return undefined;
-    best.heap.pop();
-    if (best.heap.size === 0 && best.needs.key !== "") this.#groups.delete(best.needs.key);
+    const group = this.#bestGroup();
+    const rank = group?.heap.pop();
+    if (group === undefined || rank === undefined) return undefined;
+    if (group.heap.size === 0 && group.needs.key !== "") this.#groups.delete(group.needs.key);
     this.#size -= 1;
-    this.#change(best.needs, -1);
-    return bestRank.instance;
+    this.#change(group.needs, -1);
+    return rank.instance;
+  }
+
+  /** Takes what somebody needs who runs already, whether it is free or not. */
+  hold(needs: Needs): void {
+    this.#change(needs, -1);
   }
 
   giveBack(needs: Needs): void {
@@ -93,9 +98,32 @@ export class ReadyQueue {
     return [...this.#groups.values()].flatMap((g) => g.heap.values().map((r) => r.instance));
   }
 
-  /** Places left in a pool: for invariant checks. */
-  placesLeft(pool: string): number | undefined {
-    return this.#pools.get(pool);
+  /** Instances by rank alone. */
+  order(): Instance[] {
+    return [...this.#groups.values()]
+      .flatMap((g) => g.heap.values())
+      .sort((a, b) => (isBefore(a, b) ? -1 : 1))
+      .map((rank) => rank.instance);
+  }
+
+  /** Places and amounts that are left. */
+  free(): { pools: Record<string, number>; cpu: number; memoryBytes: number; gpu: number } {
+    return { pools: Object.fromEntries(this.#pools), ...this.#free };
+  }
+
+  #bestGroup(): Group | undefined {
+    if (this.#size === 0) return undefined;
+    let best: Group | undefined;
+    let bestRank: Rank | undefined;
+    for (const group of this.#groups.values()) {
+      const rank = group.heap.peek();
+      if (rank === undefined || !this.#hasRoom(group.needs)) continue;
+      if (bestRank === undefined || isBefore(rank, bestRank)) {
+        best = group;
+        bestRank = rank;
+      }
+    }
+    return best;
   }
 
   #hasRoom(needs: Needs): boolean {

@@ -1,181 +1,135 @@
 // The scheduler of one run: `handle(event)` is the sole writer of its state and returns what the
 // shell must do. It has no clock, no I/O and no randomness, so a replay of its events rebuilds it.
 // Ready means "unmet count is zero"; nothing is ever rescanned, no generation is ever waited for.
+// The parts that it writes to keep books and decide nothing: table, unmet, admission, slots, waits.
 import type { DagDocument, TaskAttributes } from "../../protocol/dag.ts";
-import type { CancelledBy, Failure, Outcome, RunOutcome } from "../../protocol/outcome.ts";
+import type { CancelledBy, Outcome, RunOutcome } from "../../protocol/outcome.ts";
+import { Admission } from "./admission.ts";
+import { EventWaits } from "./event-waits.ts";
 import type { Capacity, Command, Instance, Millis, RunEvent } from "./events.ts";
-import { buildGraph, isSatisfied, type RunGraph } from "./graph.ts";
-import { Heap } from "./heap.ts";
-import { type Needs, noNeeds, ReadyQueue } from "./ready-queue.ts";
-import { retryClass, retryDelay } from "./retry.ts";
-import { InvalidTransition, isLegalMove, type TaskState } from "./task-state.ts";
+import type { Item } from "./fan-out.ts";
+import { buildGraph, type RunGraph } from "./graph.ts";
+import { problemsOf } from "./invariants.ts";
+import { type Counts, type Phase, Progress } from "./progress.ts";
+import { Retries } from "./retry.ts";
+import { dumpOf, type RunDump } from "./run-dump.ts";
+import { handoverDepth, type Slot, Slots } from "./slots.ts";
+import { READY, RUNNING, STOPPING, SUCCEEDED, type TaskState, WAITING } from "./task-state.ts";
+import { TaskTable } from "./task-table.ts";
+import { Timers } from "./timers.ts";
+import { type Successors, Unmet } from "./unmet.ts";
 
-/** An item of a fan-out. */
-export interface Item {
-  parent: Instance;
-  index: number;
-}
-
-export type Phase = "new" | "tasks" | "exit" | "finished";
-
-/** What occupies one slot: the running instance first, then what was handed out behind it. */
-interface Slot {
-  queue: Instance[];
-}
-
-interface Timer {
-  at: Millis;
-  instance: Instance;
-  /** The state that the timer belongs to: a timer of a state that is over is ignored. */
-  state: TaskState;
-}
-
-const WAITING: TaskState = { id: "waiting" };
-const READY: TaskState = { id: "ready" };
-const RUNNING: TaskState = { id: "running" };
-const STOPPING: TaskState = { id: "stopping" };
-const SUCCEEDED: TaskState = { id: "finished", outcome: { kind: "succeeded" } };
-
-/** Instances handed to one worker ahead of time, the running one included. */
-const handoverDepth = 16;
-const storyLength = 200;
-
-export interface Counts {
-  total: number;
-  running: number;
-  succeeded: number;
-  failed: number;
-  skipped: number;
-  cancelled: number;
-  attempts: number;
-}
+export type { Counts, Item, Phase };
 
 export class RunState {
   readonly graph: RunGraph;
   readonly document: DagDocument;
-  #phase: Phase = "new";
+  readonly #table: TaskTable;
+  readonly #unmet: Unmet;
+  readonly #admission: Admission;
+  readonly #slots = new Slots();
+  readonly #timers: Timers;
+  readonly #waits: EventWaits;
+  readonly #retries = new Retries();
+  readonly #progress: Progress;
   #isDraining = false;
   #drainReported = false;
-  #cancelledBy: CancelledBy | undefined;
-  #states: TaskState[];
-  #unmet: number[];
-  /** Attempts begun of each instance. */
-  #attempts: number[];
-  /** Failures so far, only of instances that failed at least once. */
-  readonly #tries = new Map<Instance, { own: number; lost: number }>();
-  readonly #items: Item[] = [];
-  /** First item instance and number of items of each expanded fan-out. */
-  readonly #expansions = new Map<Instance, { first: Instance; count: number; failed: number }>();
-  #ready: ReadyQueue = new ReadyQueue({ slots: 0, cpu: 0, memoryBytes: 0, gpu: 0 });
-  #capacity: Capacity = { slots: 0, cpu: 0, memoryBytes: 0, gpu: 0 };
-  readonly #slots = new Map<Instance, Slot>();
-  #slotsUsed = 0;
-  readonly #timers = new Heap<Timer>((a, b) => a.at < b.at);
-  #wakeAt: Millis | undefined;
-  readonly #published = new Set<string>();
-  readonly #awaiting = new Map<string, Instance[]>();
-  readonly #needsOf = new Map<Instance, Needs>();
-  /** Tasks outside and inside the exit phase that have no outcome yet. */
-  #left: number;
-  #exitLeft: number;
-  readonly #failedTasks: string[] = [];
-  readonly #counts: Counts;
   #now: Millis = 0;
   #commands: Command[] = [];
-  readonly #story: string[] = [];
 
   constructor(document: DagDocument) {
     this.document = document;
     this.graph = buildGraph(document);
-    const { size, exitCount } = this.graph;
-    this.#states = new Array<TaskState>(size).fill(WAITING);
-    this.#unmet = Array.from(this.graph.unmet);
-    this.#attempts = new Array<number>(size).fill(0);
-    this.#exitLeft = exitCount;
-    this.#left = size - exitCount;
-    this.#counts = {
-      total: size,
-      running: 0,
-      succeeded: 0,
-      failed: 0,
-      skipped: 0,
-      cancelled: 0,
-      attempts: 0,
-    };
+    this.#table = new TaskTable(this.graph);
+    this.#unmet = new Unmet(this.graph);
+    this.#admission = new Admission(this.#table, document.attributes);
+    this.#timers = new Timers((instance) => this.#table.stateOf(instance));
+    this.#waits = new EventWaits(this.graph.tasks);
+    this.#progress = new Progress(this.graph);
   }
 
   get phase(): Phase {
-    return this.#phase;
+    return this.#progress.phase;
   }
 
   get counts(): Readonly<Counts> {
-    return this.#counts;
+    return this.#progress.counts;
   }
 
   get failedTasks(): readonly string[] {
-    return this.#failedTasks;
+    return this.#progress.failedTasks;
+  }
+
+  /** Who cancelled the run, if anybody did. */
+  get cancelledBy(): CancelledBy | undefined {
+    return this.#progress.cancelledBy;
   }
 
   get instanceCount(): number {
-    return this.#states.length;
+    return this.#table.length;
   }
 
-  /** Outcome of everything before the exit handlers: what they see as `run.outcome`. */
+  /**
+   * While exit handlers run: the outcome of everything before them, which is what they see as
+   * `run.outcome`. Before and after: how the run would end now, or has ended.
+   */
   get outcomeSoFar(): RunOutcome {
-    if (this.#cancelledBy !== undefined) return { kind: "cancelled", by: this.#cancelledBy };
-    if (this.#failedTasks.length > 0) return { kind: "failed", failed: [...this.#failedTasks] };
-    return { kind: "succeeded" };
+    return this.#progress.outcomeSoFar;
   }
 
   stateOf(instance: Instance): TaskState {
-    return this.#states[instance] ?? WAITING;
+    return this.#table.stateOf(instance);
   }
 
+  /** Number of the last attempt that was handed out; 0: none was. */
   attemptOf(instance: Instance): number {
-    return this.#attempts[instance] ?? 0;
+    return this.#table.attemptOf(instance);
   }
 
-  /** The task of the document that an instance belongs to. */
+  /** The task of the document that an instance belongs to; -1: there is no such instance. */
   taskIndexOf(instance: Instance): number {
-    return instance < this.graph.size ? instance : (this.itemOf(instance)?.parent ?? -1);
+    return this.#table.taskIndexOf(instance);
   }
 
   taskOf(instance: Instance): TaskAttributes {
-    const task = this.graph.tasks[this.taskIndexOf(instance)];
-    if (task === undefined) throw new Error(`no instance ${instance}`);
-    return task;
+    return this.#table.taskOf(instance);
   }
 
   itemOf(instance: Instance): Item | undefined {
-    return this.#items[instance - this.graph.size];
+    return this.#table.fanOuts.itemOf(instance);
   }
 
   /** Items of an expanded fan-out, in order; `undefined` when it has not been expanded. */
   itemsOf(instance: Instance): Instance[] | undefined {
-    const expansion = this.#expansions.get(instance);
-    if (expansion === undefined) return undefined;
-    return Array.from({ length: expansion.count }, (_, i) => expansion.first + i);
+    return this.#table.fanOuts.itemsOf(instance);
   }
 
   /** `months`, or `months[3]` for an item. */
   keyOf(instance: Instance): string {
-    const item = this.itemOf(instance);
-    if (item === undefined) return this.graph.ids[instance] ?? `?${instance}`;
-    return `${this.graph.ids[item.parent]}[${item.index}]`;
+    return this.#table.keyOf(instance);
   }
 
-  /** Instances with an attempt in flight, or handed to a worker. */
+  /**
+   * Instances with an attempt in flight: running, or stopping. Not what was handed to a worker
+   * behind another one: that has not begun, and follows from the end of the one before it.
+   */
   inFlight(): Instance[] {
-    return [...this.#slots.keys()];
+    return this.#slots.queues().flatMap(([first]) => first ?? []);
+  }
+
+  /** Whether the next publication on this channel changes anything: all others need no event. */
+  isWanted(channel: string): boolean {
+    return this.#waits.isWanted(channel);
   }
 
   /** Work that the shell was asked to do and has not answered: after a replay it is asked again. */
   openEvaluations(): Command[] {
     const commands: Command[] = [];
-    this.#states.forEach((state, task) => {
-      if (state.id !== "evaluating") return;
+    for (let task = 0; task < this.graph.size; task += 1) {
+      const state = this.stateOf(task);
+      if (state.id !== "evaluating") continue;
       commands.push({ type: state.what === "when" ? "evaluate-when" : "evaluate-map", task });
-    });
+    }
     return commands;
   }
 
@@ -183,6 +137,16 @@ export class RunState {
   handle(event: RunEvent): Command[] {
     this.#commands = [];
     this.#now = event.now;
+    this.#apply(event);
+    this.#fireTimers();
+    this.#advancePhase();
+    this.#dispatch();
+    this.#armTimer();
+    this.#reportDrained();
+    return this.#commands;
+  }
+
+  #apply(event: RunEvent): void {
     switch (event.type) {
       case "run-started":
         this.#start(event.capacity);
@@ -194,13 +158,13 @@ export class RunState {
         this.#finishAttempt(event);
         break;
       case "attempt-returned":
-        this.#returnAttempt(event.task);
+        this.#returnAttempt(event.task, event.attempt);
         break;
       case "when-evaluated":
-        this.#afterWhen(event.task, event.holds);
+        if (this.#isEvaluating(event.task, "when")) this.#afterWhen(event.task, event.holds);
         break;
       case "map-evaluated":
-        this.#expand(event.task, event.items);
+        if (this.#isEvaluating(event.task, "map")) this.#expand(event.task, event.items);
         break;
       case "evaluation-failed":
         if (this.stateOf(event.task).id === "evaluating") {
@@ -208,9 +172,12 @@ export class RunState {
         }
         break;
       case "event-published":
-        this.#publish(event.channel);
+        for (const instance of this.#waits.publish(event.channel)) {
+          if (this.stateOf(instance).id === "awaiting") this.#afterWait(instance);
+        }
         break;
       case "time-passed":
+        this.#timers.forgetWake();
         break;
       case "cancel-requested":
         this.#cancel(event.by);
@@ -219,149 +186,130 @@ export class RunState {
         this.#isDraining = true;
         break;
     }
-    this.#fireTimers();
-    this.#advancePhase();
-    this.#dispatch();
-    this.#armTimer();
-    if (this.#isDraining && this.#slotsUsed === 0 && !this.#drainReported) {
-      if (this.#phase !== "finished") {
-        this.#drainReported = true;
-        this.#commands.push({ type: "report-drained" });
-      }
-    }
-    return this.#commands;
   }
 
   // ---- life of the run ----
 
   #start(capacity: Capacity): void {
-    if (this.#phase !== "new") throw new Error("the run has already started");
-    this.#phase = "tasks";
-    this.#setCapacity(capacity);
+    if (this.phase === "finished") return; // cancelled before it started
+    if (this.phase !== "new") throw new Error("the run has already started");
+    this.#progress.phase = "tasks";
+    this.#admission.reset(capacity, []);
     const { size, isExit } = this.graph;
-    for (let i = 0; i < size; i += 1) if (this.#unmet[i] === 0 && !isExit[i]) this.#arm(i);
+    this.#together(() => {
+      for (let i = 0; i < size; i += 1) if (this.#unmet.of(i) === 0 && !isExit[i]) this.#arm(i);
+    });
   }
 
-  // After a restart nothing of ours runs any more: the shell has settled every attempt in flight
-  // before. What was ready is ready again under the new capacity.
+  /**
+   * What runs keeps its slot and what it holds: a drain may be taken back while attempts are in
+   * flight, and after a restart the shell settles them as lost, before this event or after it.
+   */
   #resume(capacity: Capacity): void {
     this.#isDraining = false;
     this.#drainReported = false;
-    this.#wakeAt = undefined;
-    const ready = this.#ready.instances();
-    this.#setCapacity(capacity);
-    for (const instance of ready) this.#enqueue(instance);
-  }
-
-  #setCapacity(capacity: Capacity): void {
-    const { concurrency } = this.document.attributes;
-    this.#capacity = {
-      ...capacity,
-      slots: Math.min(capacity.slots, concurrency ?? capacity.slots),
-    };
-    this.#ready = new ReadyQueue(capacity);
-    for (const [name, places] of Object.entries(this.document.attributes.pools ?? {})) {
-      this.#ready.addPool(name, places);
+    this.#timers.forgetWake();
+    for (const instance of this.#admission.reset(capacity, this.inFlight())) {
+      const lacking = this.#admission.lacking(instance);
+      if (lacking === undefined) this.#admission.push(instance);
+      else this.#failLacking(instance, lacking);
     }
-    for (const instance of this.#expansions.keys()) this.#addMapPool(instance);
-    this.#needsOf.clear();
   }
 
   #advancePhase(): void {
-    if (this.#phase === "tasks" && this.#left === 0) {
-      this.#phase = "exit";
-      const { size, isExit } = this.graph;
-      if (this.#exitLeft > 0) {
-        for (let i = 0; i < size; i += 1) {
-          if (isExit[i] && this.stateOf(i).id === "waiting") this.#enterExit(i);
-        }
-      }
+    const progress = this.#progress;
+    if (progress.phase === "tasks" && progress.left === 0) {
+      progress.beginExit();
+      this.#together(() => this.#beginExitHandlers());
     }
-    if (this.#phase === "exit" && this.#exitLeft === 0) {
-      this.#phase = "finished";
+    if (progress.phase === "exit" && progress.exitLeft === 0) {
+      progress.phase = "finished";
       this.#commands.push({ type: "finish-run", outcome: this.outcomeSoFar });
     }
   }
 
-  #enterExit(instance: Instance): void {
-    const { exit } = this.taskOf(instance);
+  #beginExitHandlers(): void {
+    const { size } = this.graph;
     const { kind } = this.outcomeSoFar;
-    const isWanted =
-      exit === "any" || (exit === "success" ? kind === "succeeded" : kind === "failed");
-    if (!isWanted) this.#finish(instance, { kind: "skipped", because: `run ${kind}` });
-    else if (this.#unmet[instance] === 0) this.#arm(instance);
+    const isOpen = (i: Instance) => this.#table.isExit(i) && this.stateOf(i).id === "waiting";
+    // The unwanted first: a handler that needs one of them must not start before that is known.
+    for (let i = 0; i < size; i += 1) {
+      if (!isOpen(i)) continue;
+      const { exit } = this.taskOf(i);
+      if (exit === "any" || (exit === "success" ? kind === "succeeded" : kind === "failed"))
+        continue;
+      this.#finish(i, { kind: "skipped", because: `run ${kind}` });
+    }
+    for (let i = 0; i < size; i += 1) if (isOpen(i) && this.#unmet.of(i) === 0) this.#arm(i);
   }
 
+  /**
+   * Ends everything of the current phase: exit handlers clean up after a cancelled run, only a
+   * cancel while they run ends them too. A run that has not started ends at once, with all of it.
+   */
   #cancel(by: CancelledBy): void {
-    if (this.#phase === "finished") return;
-    this.#cancelledBy ??= by;
-    const { size, isExit } = this.graph;
-    // Exit handlers clean up after a cancelled run; only a cancel while they run ends them too.
-    const isOver = this.#phase === "exit";
-    for (let i = 0; i < this.#states.length; i += 1) {
-      const isExitTask = i < size && isExit[i] === 1;
-      if (isExitTask !== isOver) continue;
-      this.#cancelOne(i, by);
-    }
+    const { phase } = this;
+    if (phase === "finished") return;
+    this.#progress.cancelledBy ??= by;
+    if (phase === "new") this.#progress.phase = "tasks";
+    this.#admission.clear(); // what is ready gets its outcome below
+    this.#together(() => {
+      for (let i = 0; i < this.#table.length; i += 1) {
+        if (phase === "new" || this.#table.isExit(i) === (phase === "exit")) this.#cancelOne(i, by);
+      }
+    });
   }
 
   #cancelOne(instance: Instance, by: CancelledBy): void {
     const { id } = this.stateOf(instance);
     if (id === "finished" || id === "stopping" || id === "expanded") return;
-    if (id === "running" || id === "handed") {
-      this.#move(instance, STOPPING);
-      const attempt = this.attemptOf(instance);
-      this.#commands.push({ type: "stop-attempt", task: instance, attempt, by });
+    if (id !== "running" && id !== "handed") {
+      this.#finish(instance, { kind: "cancelled", by });
       return;
     }
-    this.#finish(instance, { kind: "cancelled", by });
+    this.#move(instance, STOPPING);
+    const attempt = this.attemptOf(instance);
+    this.#commands.push({ type: "stop-attempt", task: instance, attempt, by });
+  }
+
+  #reportDrained(): void {
+    if (!this.#isDraining || this.#drainReported) return;
+    if (this.#slots.used > 0 || this.phase === "finished") return;
+    this.#drainReported = true;
+    this.#commands.push({ type: "report-drained" });
   }
 
   // ---- from waiting to ready ----
 
   /** Every need is met: evaluate `when`, wait for an event, expand, or become ready. */
   #arm(instance: Instance): void {
-    const task = this.taskOf(instance);
-    if (task.when !== undefined) {
-      this.#move(instance, { id: "evaluating", what: "when" });
-      this.#commands.push({ type: "evaluate-when", task: instance });
-    } else {
+    if (this.taskOf(instance).when === undefined) {
       this.#afterWhen(instance, true);
+      return;
     }
+    this.#move(instance, { id: "evaluating", what: "when" });
+    this.#commands.push({ type: "evaluate-when", task: instance });
+  }
+
+  #isEvaluating(instance: Instance, what: "when" | "map"): boolean {
+    const state = this.stateOf(instance);
+    return state.id === "evaluating" && state.what === what;
   }
 
   #afterWhen(instance: Instance, holds: boolean): void {
-    const { id } = this.stateOf(instance);
-    if (id !== "waiting" && id !== "evaluating") return;
+    const { waitFor } = this.taskOf(instance);
     if (!holds) {
       this.#finish(instance, { kind: "skipped", because: "when" });
-      return;
-    }
-    const { waitFor } = this.taskOf(instance);
-    if (waitFor === undefined || this.#published.has(waitFor.event)) {
+    } else if (waitFor === undefined || this.#waits.hasHappened(waitFor.event)) {
       this.#afterWait(instance);
-      return;
-    }
-    const { event, timeoutMs } = waitFor;
-    const state: TaskState =
-      timeoutMs === undefined
-        ? { id: "awaiting", event }
-        : { id: "awaiting", event, until: this.#now + timeoutMs };
-    this.#move(instance, state);
-    const others = this.#awaiting.get(event);
-    if (others === undefined) this.#awaiting.set(event, [instance]);
-    else others.push(instance);
-    if (state.id === "awaiting" && state.until !== undefined) {
-      this.#timers.push({ at: state.until, instance, state });
-    }
-  }
-
-  #publish(channel: string): void {
-    this.#published.add(channel);
-    const waiting = this.#awaiting.get(channel);
-    this.#awaiting.delete(channel);
-    for (const instance of waiting ?? []) {
-      if (this.stateOf(instance).id === "awaiting") this.#afterWait(instance);
+    } else {
+      const { event, timeoutMs } = waitFor;
+      const state: TaskState = { id: "awaiting", event };
+      this.#move(instance, state);
+      this.#waits.wait(event, instance);
+      if (timeoutMs === undefined) return;
+      state.until = this.#now + timeoutMs;
+      this.#timers.add(state.until, instance, state);
     }
   }
 
@@ -375,150 +323,72 @@ export class RunState {
   }
 
   #expand(parent: Instance, count: number): void {
-    const state = this.stateOf(parent);
-    if (state.id !== "evaluating" || state.what !== "map") return;
-    const first = this.#states.length;
-    this.#move(parent, { id: "expanded", left: count });
-    this.#expansions.set(parent, { first, count, failed: 0 });
-    this.#addMapPool(parent);
-    this.#counts.total += count;
-    for (let index = 0; index < count; index += 1) {
-      this.#items.push({ parent, index });
-      this.#states.push(WAITING);
-      this.#unmet.push(0);
-      this.#attempts.push(0);
+    this.#move(parent, { id: "expanded" });
+    const first = this.#table.expand(parent, count);
+    this.#progress.counts.total += count;
+    if (count === 0) {
+      this.#finish(parent, { kind: "succeeded" });
+      return;
     }
-    for (let index = 0; index < count; index += 1) this.#makeReady(first + index);
-    if (count === 0) this.#finish(parent, { kind: "succeeded" });
-  }
-
-  #addMapPool(parent: Instance): void {
-    const { mapConcurrency } = this.taskOf(parent);
-    if (mapConcurrency !== undefined) this.#ready.addPool(mapPool(parent), mapConcurrency);
+    this.#admission.openFanOut(parent);
+    for (let i = first; i < first + count; i += 1) this.#makeReady(i);
   }
 
   #makeReady(instance: Instance): void {
-    const { resources } = this.taskOf(instance);
-    const lacking = resources === undefined ? undefined : this.#lacking(resources);
+    const lacking = this.#admission.lacking(instance);
     if (lacking !== undefined) {
-      const failure: Failure = { reason: "backend", backend: "local", detail: lacking };
-      this.#finish(instance, { kind: "failed", failure });
+      this.#failLacking(instance, lacking);
       return;
     }
     this.#move(instance, READY);
-    this.#enqueue(instance);
+    this.#admission.push(instance);
   }
 
-  #lacking(wanted: NonNullable<TaskAttributes["resources"]>): string | undefined {
-    for (const name of ["cpu", "memoryBytes", "gpu"] as const) {
-      const amount = wanted[name] ?? 0;
-      if (amount > this.#capacity[name]) {
-        return `the task asks for ${amount} of ${name}, this node has ${this.#capacity[name]}`;
-      }
-    }
-    return undefined;
-  }
-
-  #enqueue(instance: Instance): void {
-    const task = this.taskOf(instance);
-    this.#ready.push(
-      {
-        instance,
-        priority: task.priority,
-        remaining: this.graph.remaining[this.taskIndexOf(instance)] ?? 0,
-      },
-      this.#needs(instance),
-    );
-  }
-
-  #needs(instance: Instance): Needs {
-    const task = this.taskOf(instance);
-    const item = this.itemOf(instance);
-    const isBounded = item !== undefined && task.mapConcurrency !== undefined;
-    if (task.pool === undefined && task.resources === undefined && !isBounded) return noNeeds;
-    const owner = this.taskIndexOf(instance);
-    const known = this.#needsOf.get(owner);
-    if (known !== undefined) return known;
-    const pools: string[] = [];
-    if (task.pool !== undefined) pools.push(task.pool);
-    if (isBounded) pools.push(mapPool(owner));
-    const { cpu = 0, memoryBytes = 0, gpu = 0 } = task.resources ?? {};
-    const key = JSON.stringify([pools, cpu, memoryBytes, gpu]);
-    const needs: Needs = { key, pools, cpu, memoryBytes, gpu };
-    this.#needsOf.set(owner, needs);
-    return needs;
+  #failLacking(instance: Instance, detail: string): void {
+    const failure = { reason: "backend", backend: "local", detail } as const;
+    this.#finish(instance, { kind: "failed", failure });
   }
 
   // ---- starting ----
 
   #dispatch(): void {
-    if (this.#isDraining) return;
-    while (this.#slotsUsed < this.#capacity.slots) {
-      const instance = this.#ready.take();
+    while (!this.#isDraining && this.#slots.used < this.#admission.capacity.slots) {
+      const instance = this.#admission.take();
       if (instance === undefined) return;
-      this.#slotsUsed += 1;
-      const slot: Slot = { queue: [instance] };
-      this.#slots.set(instance, slot);
+      const slot = this.#slots.open(instance);
       this.#begin(instance);
-      const attempt = this.#nextAttempt(instance);
+      const attempt = this.#table.countAttempt(instance);
       this.#commands.push({ type: "start-attempt", task: instance, attempt });
-      this.#handOver(slot);
+      this.#handOver(slot, instance);
     }
-  }
-
-  #nextAttempt(instance: Instance): number {
-    const attempt = this.attemptOf(instance) + 1;
-    this.#attempts[instance] = attempt;
-    return attempt;
   }
 
   #begin(instance: Instance): void {
     this.#move(instance, RUNNING);
-    this.#counts.running += 1;
-    this.#counts.attempts += 1;
+    this.#progress.begin();
   }
 
   /**
    * A chain does not pay a round trip a task: successors that need nothing but the task before
    * them go to the same worker at once, each on the condition that the one before succeeds.
+   * Refilled when half of it is done, so that several tasks travel in one frame, and not while
+   * something of higher priority waits for a slot.
    */
-  #handOver(slot: Slot): void {
-    if (this.#isDraining || this.#cancelledBy !== undefined) return;
-    // Refilled when half of it is done: several tasks travel in one frame.
-    if (slot.queue.length > handoverDepth / 2) return;
+  #handOver(slot: Slot, head: Instance): void {
+    if (this.#isDraining || slot.queue.length > handoverDepth / 2) return;
+    let last = slot.queue.at(-1) ?? head;
+    let least: number | undefined;
     while (slot.queue.length < handoverDepth) {
-      const last = slot.queue[slot.queue.length - 1];
-      if (last === undefined) return;
-      const next = this.#chainedAfter(last);
+      const next = this.#unmet.chainedAfter(last, this.#successors.isWaiting);
       if (next === undefined) return;
+      least ??= this.#admission.bestPriority();
+      if (this.taskOf(next).priority < least) return;
       this.#move(next, { id: "handed", after: last });
-      slot.queue.push(next);
-      this.#slots.set(next, slot);
-      const attempt = this.#nextAttempt(next);
+      this.#slots.append(slot, next);
+      const attempt = this.#table.countAttempt(next);
       this.#commands.push({ type: "start-attempt", task: next, attempt, behind: last });
+      last = next;
     }
-  }
-
-  #chainedAfter(instance: Instance): Instance | undefined {
-    const { graph } = this;
-    if (instance >= graph.size) return undefined;
-    const lane = graph.lanes[instance] ?? 0;
-    if (lane === 0) return undefined;
-    let best: Instance | undefined;
-    const end = graph.rows[instance + 1] ?? 0;
-    for (let e = graph.rows[instance] ?? 0; e < end; e += 1) {
-      const target = graph.targets[e] ?? 0;
-      if (graph.lanes[target] !== lane || graph.conditions[e] !== 0) continue;
-      if (this.#unmet[target] !== 1 || this.stateOf(target).id !== "waiting") continue;
-      if (best === undefined || this.#outranks(target, best)) best = target;
-    }
-    return best;
-  }
-
-  #outranks(a: Instance, b: Instance): boolean {
-    const byPriority = this.taskOf(a).priority - this.taskOf(b).priority;
-    if (byPriority !== 0) return byPriority > 0;
-    return (this.graph.remaining[a] ?? 0) > (this.graph.remaining[b] ?? 0);
   }
 
   // ---- ending ----
@@ -526,190 +396,151 @@ export class RunState {
   #finishAttempt(event: Extract<RunEvent, { type: "attempt-finished" }>): void {
     const { task: instance, attempt, outcome } = event;
     const { id } = this.stateOf(instance);
-    if ((id !== "running" && id !== "stopping") || attempt !== this.attemptOf(instance)) {
-      throw new Error(
-        `attempt ${this.keyOf(instance)}#${attempt} finished in state ${id}, ` +
-          `attempt ${this.attemptOf(instance)} was expected`,
-      );
+    const expected = this.attemptOf(instance);
+    if ((id !== "running" && id !== "stopping") || attempt !== expected) {
+      const what = `attempt ${this.keyOf(instance)}#${attempt} finished in state ${id}`;
+      throw new Error(`${what}, attempt ${expected} was expected`);
     }
     this.#leaveSlot(instance, outcome.kind === "succeeded");
-    const retry =
-      id === "running" && outcome.kind === "failed"
-        ? this.#retry(instance, outcome.failure, event.random)
-        : undefined;
-    if (retry !== undefined) {
-      this.#commands.push({ type: "announce-retry", task: instance, attempt, at: retry });
-      return;
+    if (id === "running" && outcome.kind === "failed") {
+      const policy = this.taskOf(instance).retries;
+      const { failure } = outcome;
+      const delayMs = this.#retries.delayAfter({ instance, policy, failure, random: event.random });
+      if (delayMs !== undefined) {
+        this.#retry(instance, delayMs);
+        return;
+      }
     }
     this.#finish(instance, outcome);
   }
 
-  #retry(instance: Instance, failure: Failure, random: number): Millis | undefined {
-    const policy = this.taskOf(instance).retries;
-    const kind = retryClass(policy, failure);
-    if (kind === "none") return undefined;
-    const tries = this.#tries.get(instance) ?? { own: 0, lost: 0 };
-    tries[kind] += 1;
-    this.#tries.set(instance, tries);
-    if (tries[kind] > (kind === "own" ? policy.limit : policy.lost)) return undefined;
-    const until = this.#now + retryDelay(policy, tries[kind], random);
-    if (until <= this.#now) {
-      this.#move(instance, READY);
-      this.#enqueue(instance);
-      return this.#now;
+  #retry(instance: Instance, delayMs: number): void {
+    const until = this.#now + delayMs;
+    const attempt = this.attemptOf(instance);
+    this.#commands.push({ type: "announce-retry", task: instance, attempt, at: until });
+    if (delayMs === 0) {
+      this.#makeReady(instance);
+      return;
     }
     const state: TaskState = { id: "delayed", until };
     this.#move(instance, state);
-    this.#timers.push({ at: until, instance, state });
-    return until;
+    this.#timers.add(until, instance, state);
   }
 
   /** Frees the slot, or passes it to what was handed out behind the instance. */
   #leaveSlot(instance: Instance, isSuccess: boolean): void {
-    const slot = this.#slots.get(instance);
-    if (slot === undefined) throw new Error(`${this.keyOf(instance)} has no slot`);
-    this.#slots.delete(instance);
-    const wasFirst = slot.queue[0] === instance;
-    slot.queue.splice(slot.queue.indexOf(instance), 1);
-    if (wasFirst) {
-      this.#counts.running -= 1;
-      this.#ready.giveBack(this.#needs(instance));
-      if (isSuccess) this.#promote(slot);
-      else this.#takeBack(slot);
-    }
-    if (slot.queue.length === 0) this.#slotsUsed -= 1;
+    const isFirst = this.#slots.isFirst(instance);
+    const slot = this.#slots.remove(instance);
+    if (!isFirst) return;
+    this.#progress.counts.running -= 1;
+    this.#admission.release(instance);
+    if (isSuccess) this.#promote(slot);
+    else this.#takeBack(slot);
   }
 
-  /** The next handed instance of the slot is what runs now. */
+  /** The next instance of the slot is what runs now. */
   #promote(slot: Slot): void {
     const next = slot.queue[0];
     if (next === undefined) return;
-    // It was told to stop while it was still behind: it stays so and now occupies the slot.
     if (this.stateOf(next).id === "stopping") {
-      this.#counts.running += 1;
-      this.#counts.attempts += 1;
+      // It was told to stop while it was still behind: now it occupies the slot until it ends.
+      this.#progress.begin();
       return;
     }
-    this.#unmet[next] = 0;
+    this.#unmet.meetAll(next);
     this.#begin(next);
-    this.#handOver(slot);
+    this.#handOver(slot, next);
   }
 
   /** The condition of everything that was handed out behind has failed: none of it will run. */
   #takeBack(slot: Slot): void {
-    const behind = slot.queue.splice(0);
-    // From the end, so that each still finds its predecessor unfinished.
-    for (const instance of behind.reverse()) {
-      this.#slots.delete(instance);
-      this.#attempts[instance] = this.attemptOf(instance) - 1;
-      if (this.stateOf(instance).id !== "stopping") this.#move(instance, WAITING);
-      else this.#finish(instance, { kind: "cancelled", by: this.#cancelledBy ?? "user" });
+    for (const instance of slot.queue.slice()) {
+      this.#slots.remove(instance);
+      this.#table.forgetAttempt(instance);
+      if (this.stateOf(instance).id === "handed") this.#move(instance, WAITING);
+      else this.#finishStopped(instance);
     }
   }
 
-  /** The worker gave it back unrun: it is ready again, and the attempt has not happened. */
-  #returnAttempt(instance: Instance): void {
+  /**
+   * The worker gave it back unrun: it is ready again, and the attempt has not happened. What was
+   * handed out behind something that did not succeed has been taken back before; nothing follows.
+   */
+  #returnAttempt(instance: Instance, attempt: number): void {
     const { id } = this.stateOf(instance);
-    // Behind one that did not succeed: that one's end has already taken it back.
     if (id !== "running" && id !== "stopping") return;
-    const slot = this.#slots.get(instance);
-    if (slot === undefined || slot.queue[0] !== instance) return;
+    if (attempt !== this.attemptOf(instance)) return;
+    if (this.#slots.isFirst(instance)) this.#progress.counts.attempts -= 1;
     this.#leaveSlot(instance, false);
-    this.#counts.attempts -= 1;
-    this.#attempts[instance] = this.attemptOf(instance) - 1;
-    if (id === "stopping") {
-      this.#finish(instance, { kind: "cancelled", by: this.#cancelledBy ?? "user" });
-      return;
-    }
-    this.#move(instance, READY);
-    this.#enqueue(instance);
+    this.#table.forgetAttempt(instance);
+    if (id === "stopping") this.#finishStopped(instance);
+    else this.#makeReady(instance);
+  }
+
+  /** It never began, and was told to stop. */
+  #finishStopped(instance: Instance): void {
+    const by = this.#progress.cancelledBy ?? "user";
+    this.#finish(instance, { kind: "cancelled", by });
   }
 
   #finish(instance: Instance, outcome: Outcome): void {
     this.#move(instance, outcome.kind === "succeeded" ? SUCCEEDED : { id: "finished", outcome });
-    this.#counts[outcome.kind] += 1;
     this.#commands.push({ type: "finish-task", task: instance, outcome });
     const item = this.itemOf(instance);
-    if (item !== undefined) {
-      this.#finishItem(item.parent, outcome);
+    if (item === undefined) {
+      const isFault = outcome.kind === "failed" && !this.taskOf(instance).allowFailure;
+      this.#progress.finishTask(instance, outcome, isFault ? this.keyOf(instance) : undefined);
+      this.#settleSuccessors(instance, outcome);
       return;
     }
-    const isExitTask = this.graph.isExit[instance] === 1;
-    if (isExitTask) this.#exitLeft -= 1;
-    else this.#left -= 1;
-    if (outcome.kind === "failed" && !this.taskOf(instance).allowFailure) {
-      this.#failedTasks.push(this.keyOf(instance));
-    }
-    this.#settleSuccessors(instance, outcome);
-  }
-
-  #finishItem(parent: Instance, outcome: Outcome): void {
-    const state = this.stateOf(parent);
-    const expansion = this.#expansions.get(parent);
-    if (state.id !== "expanded" || expansion === undefined) return;
-    state.left -= 1;
-    if (outcome.kind === "failed") expansion.failed += 1;
-    if (state.left > 0) return;
-    this.#ready.removePool(mapPool(parent));
-    this.#finish(parent, this.#outcomeOfItems(parent, expansion));
-  }
-
-  #outcomeOfItems(
-    parent: Instance,
-    { first, count, failed }: { first: Instance; count: number; failed: number },
-  ): Outcome {
-    if (this.#cancelledBy !== undefined && failed === 0) {
-      for (let i = first; i < first + count; i += 1) {
-        const state = this.stateOf(i);
-        if (state.id === "finished" && state.outcome.kind === "cancelled") return state.outcome;
-      }
-    }
-    if (failed === 0) return { kind: "succeeded" };
-    for (let i = first; i < first + count; i += 1) {
-      const state = this.stateOf(i);
-      if (state.id === "finished" && state.outcome.kind === "failed") return state.outcome;
-    }
-    throw new Error(`${this.keyOf(parent)} counts failed items that are not there`);
-  }
-
-  #settleSuccessors(instance: Instance, outcome: Outcome): void {
-    const { rows, targets, conditions, isExit } = this.graph;
-    const end = rows[instance + 1] ?? 0;
-    for (let e = rows[instance] ?? 0; e < end; e += 1) {
-      const target = targets[e] ?? 0;
-      if (this.stateOf(target).id !== "waiting") continue;
-      if (!isSatisfied(conditions[e] ?? 0, outcome.kind)) {
-        // An explicit stack is not needed: skips go as deep as the DAG, which `#skipFrom` walks.
-        this.#skips.push({ instance: target, because: this.keyOf(instance) });
-        continue;
-      }
-      const unmet = (this.#unmet[target] ?? 0) - 1;
-      this.#unmet[target] = unmet;
-      if (unmet === 0 && (isExit[target] === 0 || this.#phase === "exit")) this.#arms.push(target);
-    }
-    this.#settle();
+    this.#progress.finishItem(outcome);
+    const outcomeOfAll = this.#table.fanOuts.finish(item, outcome);
+    if (outcomeOfAll === undefined) return;
+    this.#admission.closeFanOut(item.parent);
+    this.#finish(item.parent, outcomeOfAll);
   }
 
   // Skipping one task skips its successors and may arm others. A work list instead of recursion:
   // a chain of 100,000 tasks must not overflow the stack.
-  readonly #skips: { instance: Instance; because: string }[] = [];
-  readonly #arms: Instance[] = [];
+  readonly #unreachable: { instance: Instance; because: Instance }[] = [];
+  readonly #met: Instance[] = [];
   #isSettling = false;
+  #source: Instance = 0;
+
+  readonly #successors: Successors = {
+    isWaiting: (instance) => this.#table.stateOf(instance).id === "waiting",
+    unreachable: (instance) => this.#unreachable.push({ instance, because: this.#source }),
+    met: (instance) => this.#met.push(instance),
+  };
+
+  #settleSuccessors(instance: Instance, outcome: Outcome): void {
+    this.#source = instance;
+    this.#unmet.settle(instance, outcome.kind, this.#successors);
+    if (!this.#isSettling) this.#settle();
+  }
+
+  /** Finishes or arms several tasks before what follows from any of them. */
+  #together(work: () => void): void {
+    this.#isSettling = true;
+    work();
+    this.#settle();
+  }
 
   #settle(): void {
-    if (this.#isSettling) return;
     this.#isSettling = true;
     for (;;) {
-      const skip = this.#skips.pop();
-      if (skip !== undefined) {
-        if (this.stateOf(skip.instance).id === "waiting") {
-          this.#finish(skip.instance, { kind: "skipped", because: skip.because });
-        }
+      const lost = this.#unreachable.pop();
+      if (lost !== undefined) {
+        const { instance, because } = lost;
+        if (this.stateOf(instance).id !== "waiting") continue;
+        this.#finish(instance, { kind: "skipped", because: this.keyOf(because) });
         continue;
       }
-      const armed = this.#arms.pop();
+      const armed = this.#met.pop();
       if (armed === undefined) break;
-      if (this.stateOf(armed).id === "waiting") this.#arm(armed);
+      if (this.stateOf(armed).id !== "waiting") continue;
+      // Exit handlers start together, when every other task has finished.
+      if (this.phase === "exit" || !this.#table.isExit(armed)) this.#arm(armed);
     }
     this.#isSettling = false;
   }
@@ -718,15 +549,12 @@ export class RunState {
 
   #fireTimers(): void {
     for (;;) {
-      const timer = this.#timers.peek();
-      if (timer === undefined || timer.at > this.#now) return;
-      this.#timers.pop();
+      const timer = this.#timers.takeDue(this.#now);
+      if (timer === undefined) return;
       const { instance, state } = timer;
-      if (this.stateOf(instance) !== state) continue;
       if (state.id === "delayed") {
-        this.#move(instance, READY);
-        this.#enqueue(instance);
-      } else if (state.id === "awaiting") {
+        this.#makeReady(instance);
+      } else {
         const limitMs = this.taskOf(instance).waitFor?.timeoutMs ?? 0;
         this.#finish(instance, { kind: "failed", failure: { reason: "timeout", limitMs } });
       }
@@ -734,85 +562,39 @@ export class RunState {
   }
 
   #armTimer(): void {
-    const at = this.#timers.peek()?.at;
-    if (at === undefined || this.#isDraining) return;
-    if (this.#wakeAt !== undefined && this.#wakeAt > this.#now && this.#wakeAt <= at) return;
-    this.#wakeAt = at;
-    this.#commands.push({ type: "wake-at", at });
+    if (this.#isDraining) return;
+    const at = this.#timers.nextWake();
+    if (at !== undefined) this.#commands.push({ type: "wake-at", at });
   }
-
-  // ---- moves and invariants ----
 
   #move(instance: Instance, to: TaskState): void {
-    const from = this.stateOf(instance);
-    if (!isLegalMove(from.id, to.id)) {
-      throw new InvalidTransition(this.keyOf(instance), from.id, to.id, [...this.#story]);
-    }
-    this.#states[instance] = to;
-    if (this.#story.length === storyLength) this.#story.shift();
-    this.#story.push(`${this.#now} ${this.keyOf(instance)} ${from.id} -> ${to.id}`);
+    this.#table.move(instance, to, this.#now);
   }
+
+  // ---- looking at it ----
 
   /** Throws when the collections and the states do not tell the same; for tests and debug runs. */
   check(): void {
-    const problems: string[] = [];
-    const expect = (condition: boolean, message: string) => {
-      if (!condition) problems.push(message);
-    };
-    const { size, isExit } = this.graph;
-    let left = 0;
-    let exitLeft = 0;
-    let running = 0;
-    const ready = new Set(this.#ready.instances());
-    this.#states.forEach((state, i) => {
-      if (i < size && state.id !== "finished") {
-        if (isExit[i]) exitLeft += 1;
-        else left += 1;
-      }
-      const slot = this.#slots.get(i);
-      if (slot?.queue[0] === i) running += 1;
-      expect(
-        (state.id === "running" || state.id === "handed" || state.id === "stopping") ===
-          (slot !== undefined),
-        `${this.keyOf(i)} is ${state.id} and ${slot === undefined ? "has no" : "has a"} slot`,
-      );
-      expect(
-        (state.id === "ready") === ready.has(i),
-        `${this.keyOf(i)} is ${state.id}, queue differs`,
-      );
-      if (state.id === "running")
-        expect(slot?.queue[0] === i, `${this.keyOf(i)} runs but is not first`);
-      if (state.id === "handed") {
-        expect(
-          slot?.queue[slot.queue.indexOf(i) - 1] === state.after,
-          `${this.keyOf(i)} follows another`,
-        );
-      }
-      if (state.id === "expanded") {
-        const open = (this.itemsOf(i) ?? []).filter(
-          (x) => this.stateOf(x).id !== "finished",
-        ).length;
-        expect(
-          open === state.left,
-          `${this.keyOf(i)} counts ${state.left} items, ${open} are open`,
-        );
-      }
-    });
-    expect(left === this.#left, `left ${this.#left}, counted ${left}`);
-    expect(exitLeft === this.#exitLeft, `exitLeft ${this.#exitLeft}, counted ${exitLeft}`);
-    expect(running === this.#counts.running, `running ${this.#counts.running}, counted ${running}`);
-    expect(new Set(this.#slots.values()).size === this.#slotsUsed, "slots in use differ");
-    expect(this.#slotsUsed <= this.#capacity.slots, "more slots in use than there are");
-    if (this.#slotsUsed === 0 && !this.#isDraining && this.#phase === "tasks") {
-      const isStuck = this.#states.every((s) =>
-        ["waiting", "finished", "expanded", "ready"].includes(s.id),
-      );
-      expect(!isStuck, "nothing runs and nothing will");
-    }
+    const problems = problemsOf(this.#view());
     if (problems.length > 0) throw new Error(`invariants broken:\n${problems.join("\n")}`);
   }
-}
 
-function mapPool(parent: Instance): string {
-  return ` map ${parent}`; // a space: no pool of a user has such a name
+  /** Everything that decides what happens next, as plain JSON-able data: for people and tests. */
+  dump(): RunDump {
+    return dumpOf(this.#view());
+  }
+
+  #view() {
+    return {
+      table: this.#table,
+      unmet: this.#unmet,
+      admission: this.#admission,
+      slots: this.#slots,
+      timers: this.#timers,
+      waits: this.#waits,
+      retries: this.#retries,
+      progress: this.#progress,
+      isDraining: this.#isDraining,
+    };
+  }
 }

@@ -23,8 +23,15 @@ export type TaskState =
   | { id: "running" }
   | { id: "stopping" }
   | { id: "delayed"; until: Millis }
-  | { id: "expanded"; left: number }
+  | { id: "expanded" }
   | { id: "finished"; outcome: Outcome };
+
+// States without data are shared: a hundred thousand finished tasks are one object.
+export const WAITING: TaskState = { id: "waiting" };
+export const READY: TaskState = { id: "ready" };
+export const RUNNING: TaskState = { id: "running" };
+export const STOPPING: TaskState = { id: "stopping" };
+export const SUCCEEDED: TaskState = { id: "finished", outcome: { kind: "succeeded" } };
 
 export type StateId = TaskState["id"];
 

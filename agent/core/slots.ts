@@ -1,0 +1,62 @@
+// Which slot holds which instances: the one that runs first, then what was handed to the same
+// worker behind it. Bookkeeping only: what a change of place means is decided by RunState.
+import type { Instance } from "./events.ts";
+
+/** Instances handed to one worker ahead of time, the running one included. */
+export const handoverDepth = 16;
+
+export interface Slot {
+  readonly queue: Instance[];
+}
+
+export class Slots {
+  readonly #slotOf = new Map<Instance, Slot>();
+  #used = 0;
+
+  /** Slots that hold something. */
+  get used(): number {
+    return this.#used;
+  }
+
+  has(instance: Instance): boolean {
+    return this.#slotOf.has(instance);
+  }
+
+  isFirst(instance: Instance): boolean {
+    return this.#slotOf.get(instance)?.queue[0] === instance;
+  }
+
+  /** The instance right before this one in its slot. */
+  before(instance: Instance): Instance | undefined {
+    const queue = this.#slotOf.get(instance)?.queue ?? [];
+    return queue[queue.indexOf(instance) - 1];
+  }
+
+  open(instance: Instance): Slot {
+    const slot: Slot = { queue: [instance] };
+    this.#slotOf.set(instance, slot);
+    this.#used += 1;
+    return slot;
+  }
+
+  append(slot: Slot, instance: Instance): void {
+    slot.queue.push(instance);
+    this.#slotOf.set(instance, slot);
+  }
+
+  /** Takes one instance out; the slot is free once it is empty. */
+  remove(instance: Instance): Slot {
+    const slot = this.#slotOf.get(instance);
+    if (slot === undefined) throw new Error(`instance ${instance} has no slot`);
+    this.#slotOf.delete(instance);
+    if (slot.queue[0] === instance) slot.queue.shift();
+    else slot.queue.splice(slot.queue.indexOf(instance), 1);
+    if (slot.queue.length === 0) this.#used -= 1;
+    return slot;
+  }
+
+  /** Every instance that has a place: running first, then those behind, slot by slot. */
+  queues(): Instance[][] {
+    return [...new Set(this.#slotOf.values())].map((slot) => [...slot.queue]);
+  }
+}
