@@ -2,7 +2,9 @@
 // Isolation level `none` only. It refuses what it cannot do (worker channels, marks, rlimits), and
 // leaves out facts that it cannot know (cpu times, max RSS). Trees are killed by process group: a
 // descendant that leaves the group with setsid is not found, unlike with the launcher.
+// Import this file dynamically: execa costs 100 ms that hosts with a launcher never pay.
 import { constants } from "node:os";
+import { execa } from "execa";
 import type { Facts } from "../../../protocol/outcome.ts";
 import type {
   LauncherProcess,
@@ -12,25 +14,14 @@ import type {
   ProcessStarter,
 } from "./process.ts";
 
-type Execa = typeof import("execa").execa;
 type Stop = "timeout" | "output" | "killed";
 
 /** From the end of the leader to giving up on pipes that somebody still holds open. */
 const drainMs = 1000;
 
-export class PlainLauncher implements ProcessStarter {
-  readonly #execa: Execa;
+export class PlainStarter implements ProcessStarter {
   readonly #live = new Set<PlainProcess>();
   #isClosed = false;
-
-  static async start(): Promise<PlainLauncher> {
-    // 100 ms of import that hosts with a launcher never pay.
-    return new PlainLauncher((await import("execa")).execa);
-  }
-
-  private constructor(execa: Execa) {
-    this.#execa = execa;
-  }
 
   spawn(spec: ProcessSpec, listener: ProcessListener): LauncherProcess {
     const refused = this.#isClosed ? ({ kind: "lost" } as const) : refusal(spec);
@@ -40,7 +31,7 @@ export class PlainLauncher implements ProcessStarter {
     }
     const live: PlainProcess = new PlainProcess(spec, listener, () => this.#live.delete(live));
     this.#live.add(live);
-    live.start(this.#execa);
+    live.start();
     return live;
   }
 
@@ -93,7 +84,7 @@ class PlainProcess implements LauncherProcess {
     return this.#gone.promise;
   }
 
-  start(execa: Execa): void {
+  start(): void {
     const [program = "", ...words] = this.#spec.argv;
     const startedAt = performance.timeOrigin + performance.now();
     const child = execa(program, words, {
