@@ -247,6 +247,8 @@ export class Session implements NodeConnection {
         return;
       case "heartbeat":
         nodes.heartbeat(open.node, message);
+        // The answer is the agent's sign that the master lives, also when no records flow.
+        this.#acknowledge(open);
         gateway.place();
         return;
       case "run-accepted":
