@@ -1,7 +1,6 @@
 // Checks of the edges of a whole document: unknown tasks, duplicates, self-loops, cycles, and
 // where exit handlers and ordinary tasks meet. Linear in tasks and edges, with flat arrays,
 // because documents of 100,000 tasks are normal.
-import type { DagDocument } from "./dag.ts";
 import type { Draft } from "./draft.ts";
 import { type Findings, pathText } from "./findings.ts";
 import { didYouMean } from "./nearest.ts";
@@ -11,20 +10,31 @@ const maxCycles = 20;
 /** Longest cycle that is printed in full. */
 const maxCyclePrinted = 30;
 
-/** Edges by the index of their source; `targets[starts[i]..starts[i + 1]]` start after task `i`. */
-interface Successors {
+/** Edges by one of their ends: those of task `i` are `starts[i]` to `starts[i + 1]`. */
+interface Adjacency {
   starts: Int32Array;
-  targets: Int32Array;
+  /** The task at the other end. */
+  others: Int32Array;
   /** Index of the edge in the document. */
   edges: Int32Array;
 }
 
-export function checkGraph(draft: Draft, findings: Findings): void {
+/** The edges whose ends exist, by index. */
+export interface Wiring {
+  indexes: ReadonlyMap<string, number>;
+  /** For each task those that it needs. */
+  needs: Adjacency;
+}
+
+export function checkGraph(draft: Draft, findings: Findings): Wiring {
   const { document, places } = draft;
+  const size = document.nodes.length;
   const indexes = checkNodes(draft, findings);
-  const known = checkEdges(draft, indexes, findings);
-  const successors = toSuccessors(document.nodes.length, known);
-  for (const cycle of findCycles(document.nodes.length, successors)) {
+  const { from, to } = checkEnds(draft, indexes, findings);
+  const needs = adjacency(size, to, from);
+  checkDuplicates(draft, needs, findings);
+  const successors = adjacency(size, from, to);
+  for (const cycle of findCycles(size, successors)) {
     const path = pathText(places.edge(cycle.edge));
     const names = cycle.tasks.map((task) => document.nodes[task]?.key ?? "");
     findings.add(
@@ -34,12 +44,14 @@ export function checkGraph(draft: Draft, findings: Findings): void {
       "Remove one of the edges between them.",
     );
   }
+  return { indexes, needs };
 }
 
 /** Index of each task by its id; ids that are there twice are found. */
 function checkNodes({ document, places }: Draft, findings: Findings): Map<string, number> {
   const indexes = new Map<string, number>();
-  for (const [i, { key }] of document.nodes.entries()) {
+  for (let i = 0; i < document.nodes.length; i++) {
+    const key = document.nodes[i]?.key ?? "";
     const first = indexes.get(key);
     if (first === undefined) indexes.set(key, i);
     else if (key !== "") {
@@ -58,81 +70,119 @@ function checkNodes({ document, places }: Draft, findings: Findings): Map<string
   return indexes;
 }
 
-/** Source, target and edge index of each edge that can be followed, flat. */
-function checkEdges(
-  { document, places }: Draft,
+/** Both ends of each edge by index; -1 twice where an end is not known or not allowed. */
+function checkEnds(
+  draft: Draft,
   indexes: ReadonlyMap<string, number>,
   findings: Findings,
-): number[] {
-  const { nodes, edges } = document;
-  const known: number[] = [];
-  const seen = new Set<number>();
-  const isExit = (task: number) => nodes[task]?.attributes.exit !== undefined;
-  for (const [i, { source, target }] of edges.entries()) {
-    const from = findTask(source);
-    const to = findTask(target);
-    if (from === undefined || to === undefined) continue;
-    const path = () => pathText(places.edge(i));
-    if (from === to) {
-      const message = `Task \`${source}\` needs itself.`;
-      findings.add("E_DAG_SELF_LOOP", path(), message, "Remove this edge.");
-      continue;
-    }
-    // Exact in a double: both factors are below 2^26.
-    const pair = from * nodes.length + to;
-    if (seen.has(pair)) {
-      const message = `The edge from \`${source}\` to \`${target}\` is there twice.`;
-      findings.add("E_DAG_DUPLICATE", path(), message, "Remove one of them.");
-      continue;
-    }
-    seen.add(pair);
-    if (isExit(to) && !isExit(from)) {
-      findings.add(
-        "E_DAG_EXIT",
-        path(),
-        `Exit handler \`${target}\` needs the ordinary task \`${source}\`.`,
-        "Remove this edge: exit handlers start when all ordinary tasks have ended, and may read each of them in templates.",
-      );
-    } else if (isExit(from) && !isExit(to)) {
-      findings.add(
-        "E_DAG_EXIT",
-        path(),
-        `Task \`${target}\` needs \`${source}\`, which is an exit handler and starts after it.`,
-        "Make both exit handlers, or both ordinary tasks.",
-      );
-    } else known.push(from, to, i);
-
-    function findTask(id: string): number | undefined {
-      const found = indexes.get(id);
+): { from: Int32Array; to: Int32Array } {
+  const { nodes, edges } = draft.document;
+  const from = new Int32Array(edges.length).fill(-1);
+  const to = new Int32Array(edges.length).fill(-1);
+  for (let i = 0; i < edges.length; i++) {
+    const { source = "", target = "" } = edges[i] ?? {};
+    const sourceIndex = indexes.get(source);
+    const targetIndex = indexes.get(target);
+    if (sourceIndex === undefined || targetIndex === undefined) {
       // The empty id stands for one that could not be read and was reported.
-      if (found !== undefined || id === "" || findings.isFull) return found;
-      const remedy = didYouMean(id, indexes.keys(), "Add the task, or remove the edge.");
-      const message = `There is no task ${JSON.stringify(id.slice(0, 80))}.`;
-      findings.add("E_DAG_UNKNOWN_TASK", pathText(places.edge(i)), message, remedy);
-      return undefined;
+      if (findings.isFull) continue;
+      if (sourceIndex === undefined && source !== "") addUnknown(draft, i, source, findings);
+      if (targetIndex === undefined && target !== "") addUnknown(draft, i, target, findings);
+      continue;
+    }
+    const isFromExit = nodes[sourceIndex]?.attributes.exit !== undefined;
+    const isToExit = nodes[targetIndex]?.attributes.exit !== undefined;
+    if (sourceIndex === targetIndex) {
+      const path = pathText(draft.places.edge(i));
+      const message = `Task \`${source}\` needs itself.`;
+      findings.add("E_DAG_SELF_LOOP", path, message, "Remove this edge.");
+    } else if (isFromExit !== isToExit) addExit(draft, i, isToExit, findings);
+    else {
+      from[i] = sourceIndex;
+      to[i] = targetIndex;
     }
   }
-  return known;
+  return { from, to };
 }
 
-function toSuccessors(size: number, known: readonly number[]): Successors {
-  const starts = new Int32Array(size + 1);
-  for (let i = 0; i < known.length; i += 3) {
-    const from = known[i] ?? 0;
-    starts[from + 1] = (starts[from + 1] ?? 0) + 1;
+function addUnknown(
+  { document, places }: Draft,
+  edge: number,
+  id: string,
+  findings: Findings,
+): void {
+  const known = document.nodes.map(({ key }) => key);
+  const remedy = didYouMean(id, known, "Add the task, or remove the edge.");
+  const message = `There is no task ${JSON.stringify(id.slice(0, 80))}.`;
+  findings.add("E_DAG_UNKNOWN_TASK", pathText(places.edge(edge)), message, remedy);
+}
+
+function addExit(draft: Draft, index: number, isToExit: boolean, findings: Findings): void {
+  const path = pathText(draft.places.edge(index));
+  const { source = "", target = "" } = draft.document.edges[index] ?? {};
+  if (isToExit) {
+    findings.add(
+      "E_DAG_EXIT",
+      path,
+      `Exit handler \`${target}\` needs the ordinary task \`${source}\`.`,
+      "Remove this edge: exit handlers start when all ordinary tasks have ended, and may read each of them in templates.",
+    );
+  } else {
+    findings.add(
+      "E_DAG_EXIT",
+      path,
+      `Task \`${target}\` needs \`${source}\`, which is an exit handler and starts after it.`,
+      "Make both exit handlers, or both ordinary tasks.",
+    );
   }
+}
+
+function checkDuplicates({ document, places }: Draft, needs: Adjacency, findings: Findings): void {
+  const size = document.nodes.length;
+  /** Per source the last target that was seen to need it, counted from 1. */
+  const seen = new Int32Array(size);
+  for (let target = 0; target < size; target++) {
+    const end = needs.starts[target + 1] ?? 0;
+    for (let at = needs.starts[target] ?? 0; at < end; at++) {
+      const source = needs.others[at] ?? 0;
+      if (seen[source] === target + 1) {
+        const names = `\`${document.nodes[source]?.key}\` to \`${document.nodes[target]?.key}\``;
+        const path = pathText(places.edge(needs.edges[at] ?? 0));
+        const message = `The edge from ${names} is there twice.`;
+        findings.add("E_DAG_DUPLICATE", path, message, "Remove one of them.");
+      }
+      seen[source] = target + 1;
+    }
+  }
+}
+
+function adjacency(size: number, ends: Int32Array, others: Int32Array): Adjacency {
+  const starts = new Int32Array(size + 1);
+  for (const end of ends) if (end >= 0) starts[end + 1] = (starts[end + 1] ?? 0) + 1;
   for (let i = 0; i < size; i++) starts[i + 1] = (starts[i + 1] ?? 0) + (starts[i] ?? 0);
   const next = starts.slice();
-  const targets = new Int32Array(known.length / 3);
-  const edges = new Int32Array(known.length / 3);
-  for (let i = 0; i < known.length; i += 3) {
-    const from = known[i] ?? 0;
-    const at = next[from] ?? 0;
-    targets[at] = known[i + 1] ?? 0;
-    edges[at] = known[i + 2] ?? 0;
-    next[from] = at + 1;
+  const sorted = {
+    others: new Int32Array(starts[size] ?? 0),
+    edges: new Int32Array(starts[size] ?? 0),
+  };
+  for (let i = 0; i < ends.length; i++) {
+    const end = ends[i] ?? -1;
+    if (end < 0) continue;
+    const at = next[end] ?? 0;
+    sorted.others[at] = others[i] ?? 0;
+    sorted.edges[at] = i;
+    next[end] = at + 1;
   }
-  return { starts, targets, edges };
+  return { starts, ...sorted };
+}
+
+/** Whether the task at index `target` needs the task at index `source` directly. */
+export function isNeeded({ needs }: Wiring, target: number, source: number): boolean {
+  const end = needs.starts[target + 1] ?? 0;
+  for (let at = needs.starts[target] ?? 0; at < end; at++) {
+    if (needs.others[at] === source) return true;
+  }
+  return false;
 }
 
 interface Cycle {
@@ -143,10 +193,10 @@ interface Cycle {
 }
 
 /** Every edge that closes a cycle in a walk of what Kahn's algorithm leaves over, once each. */
-function findCycles(size: number, successors: Successors): Cycle[] {
+function findCycles(size: number, successors: Adjacency): Cycle[] {
   const left = leftOver(size, successors);
   if (left === undefined) return [];
-  const { starts, targets, edges } = successors;
+  const { starts, others: targets, edges } = successors;
   const cycles: Cycle[] = [];
   /** 1 while on the path, 2 when done. */
   const state = new Uint8Array(size);
@@ -179,7 +229,7 @@ function findCycles(size: number, successors: Successors): Cycle[] {
 }
 
 /** Kahn's algorithm: 1 for every task that never becomes ready; undefined when there is none. */
-function leftOver(size: number, { starts, targets }: Successors): Uint8Array | undefined {
+function leftOver(size: number, { starts, others: targets }: Adjacency): Uint8Array | undefined {
   const unmet = new Int32Array(size);
   for (const target of targets) unmet[target] = (unmet[target] ?? 0) + 1;
   const ready = new Int32Array(size);
@@ -204,21 +254,4 @@ function printCycle(names: readonly string[]): string {
   const tail = names.slice(-maxCyclePrinted / 2);
   const between = names.length - head.length - tail.length;
   return [...head, `(${between} more)`, ...tail].join(" -> ");
-}
-
-/** Ids of the tasks that each task needs directly; only for those that ask. */
-export function directNeeds(document: DagDocument): (target: string) => ReadonlySet<string> {
-  let byTarget: Map<string, Set<string>> | undefined;
-  const none = new Set<string>();
-  return (target) => {
-    if (byTarget === undefined) {
-      byTarget = new Map();
-      for (const edge of document.edges) {
-        const sources = byTarget.get(edge.target);
-        if (sources === undefined) byTarget.set(edge.target, new Set([edge.source]));
-        else sources.add(edge.source);
-      }
-    }
-    return byTarget.get(target) ?? none;
-  };
 }

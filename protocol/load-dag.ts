@@ -50,8 +50,8 @@ async function decode(value: unknown, findings: Findings): Promise<Result<DagDoc
   }
   const sure = isGraph ? surelyGraph(value) : surelyAuthoring(value);
   const draft = sure ?? (await explainDraft(value, isGraph, findings));
-  checkGraph(draft, findings);
-  checkNames(draft, findings);
+  const wiring = checkGraph(draft, findings);
+  checkNames(draft, wiring, findings);
   return findings.result(draft.document);
 }
 

@@ -3,7 +3,7 @@
 import type { TaskAttributes } from "./dag.ts";
 import type { Draft } from "./draft.ts";
 import { type Findings, type PathSegment, pathText } from "./findings.ts";
-import { directNeeds } from "./graph-checks.ts";
+import { isNeeded, type Wiring } from "./graph-checks.ts";
 import type { Json } from "./json.ts";
 import { didYouMean } from "./nearest.ts";
 import {
@@ -17,11 +17,9 @@ import {
 /** Where a template stands decides what it may read. */
 type Place = "attempt" | "when" | "map" | "constant";
 
-export function checkNames(draft: Draft, findings: Findings): void {
+export function checkNames(draft: Draft, wiring: Wiring, findings: Findings): void {
   const { document, places } = draft;
   const { params = {}, pools = {} } = document.attributes;
-  const needsOf = directNeeds(document);
-  let allTasks: Map<string, TaskAttributes> | undefined;
   const compiled = new Map<string, ReturnType<typeof compileTemplate>>();
 
   for (const [node, { key, attributes }] of document.nodes.entries()) {
@@ -115,10 +113,9 @@ export function checkNames(draft: Draft, findings: Findings): void {
     }
 
     function checkNeed(task: string, add: (message: string, remedy: string) => void): void {
-      const needs = needsOf(key);
-      if (needs.has(task)) return;
-      allTasks ??= new Map(document.nodes.map((entry) => [entry.key, entry.attributes]));
-      const other = allTasks.get(task);
+      const source = wiring.indexes.get(task);
+      if (source !== undefined && isNeeded(wiring, node, source)) return;
+      const other = source === undefined ? undefined : document.nodes[source]?.attributes;
       // Exit handlers start after all ordinary tasks, so they may read each of them.
       if (attributes.exit !== undefined && other !== undefined && other.exit === undefined) return;
       const shown = JSON.stringify(task.slice(0, 80));
@@ -126,7 +123,7 @@ export function checkNames(draft: Draft, findings: Findings): void {
         const message = `The template reads task ${shown}, which \`${key}\` does not need.`;
         add(message, `Add \`${task}\` to its \`needs\`.`);
       } else {
-        const near = didYouMean(task, needs, didYouMean(task, allTasks.keys(), "Add the task."));
+        const near = didYouMean(task, wiring.indexes.keys(), "Add the task.");
         add(`The template reads task ${shown}, which does not exist.`, near);
       }
     }
@@ -137,7 +134,7 @@ export function checkNames(draft: Draft, findings: Findings): void {
     const known = compiled.get(text);
     if (known !== undefined) return known;
     const result = compileTemplate(text);
-    if (compiled.size < 10_000) compiled.set(text, result);
+    if (compiled.size < 500) compiled.set(text, result);
     return result;
   }
 }
@@ -158,13 +155,13 @@ function templatesOf(task: TaskAttributes): Found[] {
       found.push({ text: run.script, field: ["run", "script"], place: "attempt", isShell: true });
     }
   } else if (run.kind === "command") list(run.argv, "attempt", "run", "argv");
-  if (task.args !== undefined) json(task.args, ["args"]);
+  if (task.args !== undefined && hasTemplate(task.args)) json(task.args, ["args"]);
   if (task.env !== undefined) {
     for (const name in task.env) one(task.env[name] ?? "", ["env", name], "attempt");
   }
   if (task.when !== undefined) list(task.when, "when", "when");
   if (typeof task.map === "string") one(task.map, ["map"], "map");
-  else if (task.map !== undefined) json(task.map, ["map"], "constant");
+  else if (task.map !== undefined && hasTemplate(task.map)) json(task.map, ["map"], "constant");
   if (task.outputs !== undefined) list(task.outputs, "constant", "outputs");
   if (task.waitFor !== undefined) one(task.waitFor.event, ["waitFor", "event"], "constant");
   return found;
@@ -186,4 +183,13 @@ function templatesOf(task: TaskAttributes): Found[] {
       for (const name of Object.keys(value)) json(value[name] ?? null, [...field, name], place);
     }
   }
+}
+
+/** Asked first, because writing down paths costs more than looking. */
+function hasTemplate(value: Json): boolean {
+  if (typeof value === "string") return value.includes("{{");
+  if (value === null || typeof value !== "object") return false;
+  if (Array.isArray(value)) return value.some(hasTemplate);
+  for (const name in value) if (hasTemplate(value[name] ?? null)) return true;
+  return false;
 }
