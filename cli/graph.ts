@@ -1,7 +1,8 @@
 // `edgedag graph`: the DAG as Mermaid or DOT. Ids of users never become ids of the drawing:
 // tasks are numbered, and names appear only in escaped labels.
 import type { DagDocument, TaskAttributes } from "../protocol/dag.ts";
-import { exitCodes, type Io } from "./io.ts";
+import { exitCodes } from "../protocol/exit-codes.ts";
+import type { Io } from "./io.ts";
 import { loadPath, report } from "./load.ts";
 
 export const graphFormats = ["mermaid", "dot"] as const;

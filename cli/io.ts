@@ -1,17 +1,12 @@
-// What commands write to, and the exit codes of those that read documents (from sysexits.h).
-// Commands never touch `process` themselves, so that tests can run them.
+// What commands write to, and how they print findings about input. Commands never write to the
+// process's own streams themselves, so that tests can run them.
+import { type Diagnostic, formatDiagnostic } from "../protocol/diagnostic.ts";
 
 export interface Io {
   stdout: { write(text: string): unknown };
   stderr: { write(text: string): unknown };
 }
 
-export const exitCodes = {
-  ok: 0,
-  /** The document is bad. */
-  dataErr: 65,
-  /** The file is not there or cannot be read. */
-  noInput: 66,
-  /** The output file cannot be written. */
-  cantCreat: 73,
-} as const;
+export function printDiagnostics(io: Pick<Io, "stderr">, diagnostics: readonly Diagnostic[]): void {
+  for (const diagnostic of diagnostics) io.stderr.write(`${formatDiagnostic(diagnostic)}\n`);
+}

@@ -1,9 +1,13 @@
 // `edgedag pack`: writes the artifact of a document as canonical JSON.
 import { writeFile } from "node:fs/promises";
 import { artifactDigest, canonicalJson } from "../protocol/canonical.ts";
-import { exitCodes, type Io } from "./io.ts";
+import { exitCodes } from "../protocol/exit-codes.ts";
+import type { Io } from "./io.ts";
 import { report } from "./load.ts";
 import { packDag } from "./pack.ts";
+
+/** EX_CANTCREAT: the output file cannot be written. */
+const cannotCreate = 73;
 
 /** `out` absent or `-`: to stdout. */
 export async function pack(path: string, { out }: { out?: string }, io: Io): Promise<number> {
@@ -20,7 +24,7 @@ export async function pack(path: string, { out }: { out?: string }, io: Io): Pro
     io.stderr.write(
       `${out}: cannot be written: ${error instanceof Error ? error.message : error}\n`,
     );
-    return exitCodes.cantCreat;
+    return cannotCreate;
   }
   const { files } = packed.value;
   io.stdout.write(`${out}: files ${files.length}, sha256 ${artifactDigest(packed.value)}\n`);

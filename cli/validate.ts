@@ -1,6 +1,7 @@
 // `edgedag validate`: all diagnostics of every path, for people or as JSON.
 
-import { exitCodes, type Io } from "./io.ts";
+import { exitCodes } from "../protocol/exit-codes.ts";
+import type { Io } from "./io.ts";
 import { exitCodeOf, loadPath, report } from "./load.ts";
 
 /** Gives the exit code: that of the last path that is not fine. */

@@ -13,6 +13,11 @@ import { artifactPathProblem } from "./safe-path.ts";
 export const maxArtifactBytes = 256 * 1024 * 1024;
 const remedy = "Pack the DAG again with `edgedag pack`.";
 
+/** Artifacts are canonical JSON, so they begin with their own field. */
+export function isArtifact(text: string): boolean {
+  return /^\uFEFF?\s*\{\s*"artifact"/.test(text);
+}
+
 /** `input` is the text of an artifact file, or its value. Digests are checked. */
 export async function loadArtifact(input: unknown): Promise<Result<DagArtifact>> {
   const value = typeof input === "string" ? parse(input) : input;
@@ -94,7 +99,7 @@ function readFile(raw: unknown): ArtifactFile | string {
   }
   if (typeof path !== "string" || typeof sha256 !== "string") return "has no path or no digest";
   if (executable !== undefined && executable !== true) return "has a bad `executable`";
-  const bit = executable === true ? { executable } : {};
+  const bit = executable === true ? ({ executable: true } as const) : {};
   if (typeof text === "string" && base64 === undefined) return { path, ...bit, sha256, text };
   if (typeof base64 === "string" && text === undefined) return { path, ...bit, sha256, base64 };
   return "must have either `text` or `base64`";
