@@ -464,7 +464,10 @@ static void close_pipe(struct task *t, int s) {
   if (t->fd[s] < 0) return;
   if (t->carry_len[s]) emit(t, s, t->carry[s], t->carry_len[s]);
   t->carry_len[s] = 0;
-  close(t->fd[s]); /* the last reference: this takes it out of epoll as well */
+  /* A child that has just been started holds a copy until its exec closes it, which is after the
+   * vfork has returned: without this, epoll would tell of a task that is gone. */
+  if (t->registered) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, t->fd[s], NULL);
+  close(t->fd[s]);
   t->fd[s] = -1;
 }
 
