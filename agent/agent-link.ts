@@ -1,0 +1,115 @@
+// Wires the link to the agent: offers and cancels in, acknowledgements into the journal, and what
+// the connection has to say into the agent's log.
+import type { DagArtifact } from "../protocol/artifact.ts";
+import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
+import type { Json } from "../protocol/json.ts";
+import type { Capabilities } from "../protocol/link.ts";
+import type { LogLevel } from "../protocol/log.ts";
+import type { CancelledBy } from "../protocol/outcome.ts";
+import { loadArtifact } from "../protocol/pack.ts";
+import type { Config } from "./config.ts";
+import type { Journal } from "./journal/journal.ts";
+import { Link, type LinkStatus } from "./link/link.ts";
+
+export interface AgentLinkOptions {
+  config: Config;
+  version: string;
+  boot: string;
+  capabilities: Capabilities;
+  journal: Journal;
+  status: LinkStatus;
+  say(level: LogLevel, text: string): void;
+  accept(run: string, artifact: DagArtifact, params: { [name: string]: Json }): Result<null>;
+  cancel(run: string, by: CancelledBy): boolean;
+  drain(): void;
+  refused(code: string, detail: string): void;
+  acked(): void;
+}
+
+/** `http://host:8700` is `ws://host:8700/link`; a path that is given stays. */
+export function linkUrl(master: string): string {
+  const url = new URL(master);
+  if (url.protocol === "http:") url.protocol = "ws:";
+  if (url.protocol === "https:") url.protocol = "wss:";
+  if (url.pathname === "/" || url.pathname === "") url.pathname = "/link";
+  return url.href;
+}
+
+export function startLink(options: AgentLinkOptions): Link {
+  const { config, journal, say } = options;
+  const report = (result: Result<unknown>) => {
+    if (!result.ok) say("error", `the journal: ${result.diagnostics[0]?.message}`);
+  };
+  const refuse = (run: string, diagnostics: readonly Diagnostic[]) => {
+    const detail = diagnostics.map((d) => d.message).join("; ");
+    say("error", `run ${run} was refused: ${detail}`);
+    link.answer({ type: "run-refused", run, code: diagnostics[0]?.code ?? "E_INTERNAL", detail });
+  };
+  const link: Link = Link.start(
+    {
+      url: linkUrl(config.master),
+      ...(config.token === "" ? {} : { token: config.token }),
+      ...(config.masterCa === "" ? {} : { tlsCa: config.masterCa }),
+      node: config.node,
+      boot: options.boot,
+      agentVersion: options.version,
+      capabilities: options.capabilities,
+      labels: config.labels,
+      wantsRuns: true,
+      heartbeatMs: config.heartbeatMs,
+      stateDir: config.stateDir,
+      status: options.status,
+    },
+    {
+      acked: (seq) => {
+        report(journal.ack(seq));
+        link.notify(journal.outboxDepth());
+        options.acked();
+      },
+      offered: ({ run, artifact, params = {} }) => {
+        takeOffer(options, { run, artifact, params }).then(
+          (taken) => {
+            if (taken.ok) link.answer({ type: "run-accepted", run });
+            else refuse(run, taken.diagnostics);
+          },
+          (error: unknown) => refuse(run, [internal(error)]),
+        );
+      },
+      cancelled: ({ run, by }) => {
+        if (!options.cancel(run, by)) say("info", `run ${run} is not here to be cancelled`);
+      },
+      drain: options.drain,
+      connected: (acked) => say("info", `connected to ${config.master}; it has ${acked} records`),
+      disconnected: (detail, retryInMs) =>
+        say("warn", `no connection to ${config.master}: ${detail}; next try in ${retryInMs} ms`),
+      refused: ({ code, detail, remedy, retryInMs }) => {
+        say("error", `the master refuses this node (${code}): ${detail}. ${remedy}`);
+        say("info", `next try in ${Math.round(retryInMs / 1000)} s; runs go on`);
+        options.refused(code, detail);
+      },
+      ahead: (acked, nextSeq) => {
+        say("warn", `the master has ${acked} records of this node, here the next is ${nextSeq}`);
+        report(journal.renumber(acked));
+        link.renumbered();
+      },
+      behind: (acked, firstHeldSeq) =>
+        say("warn", `the master has lost records ${acked + 1} to ${firstHeldSeq - 1} of this node`),
+      problem: (problem) => say("error", `${problem.code}: ${problem.message}. ${problem.remedy}`),
+    },
+  );
+  return link;
+}
+
+async function takeOffer(
+  { accept }: AgentLinkOptions,
+  offer: { run: string; artifact: unknown; params: { [name: string]: Json } },
+): Promise<Result<null>> {
+  // The master has checked it too; a node believes nobody.
+  const artifact = await loadArtifact(offer.artifact);
+  return artifact.ok ? accept(offer.run, artifact.value, offer.params) : artifact;
+}
+
+function internal(error: unknown): Diagnostic {
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: "E_INTERNAL", path: "", message, remedy: "Report it as a bug of edgedag." };
+}

@@ -1,0 +1,475 @@
+// The agent: the parts that all runs share, the runs one after another, and what happens when a
+// part fails. exec, store, journal and link meet only here and in what this file puts together.
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { availableParallelism, totalmem } from "node:os";
+import { join } from "node:path";
+import type { DagArtifact } from "../protocol/artifact.ts";
+import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
+import { pythonSdkPath } from "../protocol/install-paths.ts";
+import type { Json } from "../protocol/json.ts";
+import type { Capabilities, RunSummary } from "../protocol/link.ts";
+import type { LogLevel } from "../protocol/log.ts";
+import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
+import { runIdPattern } from "../protocol/state-paths.ts";
+import { keepArtifact, readKeptArtifact, unpackFiles } from "./artifact-store.ts";
+import type { Config } from "./config.ts";
+import { type ExecutionParts, startExecution } from "./execution.ts";
+import { writeHealth } from "./health.ts";
+import { Journal } from "./journal/journal.ts";
+import type { Link } from "./link/link.ts";
+import { mergeParams } from "./params.ts";
+import { type OpenedRun, openRun, type SharedParts, shmNameOf } from "./run-factory.ts";
+import type { JournaledEvent, RunObserver } from "./run-host.ts";
+import { StoreHost } from "./store/store-host.ts";
+import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
+
+export interface AgentOptions {
+  config: Config;
+  /** The folder of the installation. */
+  root: string;
+  version: string;
+  hostEnv: Readonly<Record<string, string | undefined>>;
+  /** The agent's own lines, as pino takes them. */
+  say(level: LogLevel, text: string, fields?: Record<string, unknown>): void;
+  /** Given for each run when it is opened. */
+  observe?(run: string): RunObserver;
+  /** A run has ended; everything about it is in the journal. */
+  onRunFinished?(run: string, outcome: RunOutcome, summary: RunSummary): void;
+  /** The master will not have this node. */
+  onRefused?(code: string, detail: string): void;
+  /** The master or a signal asked for a drain, which is done. */
+  onDrained?(): void;
+}
+
+interface PendingRun {
+  run: string;
+  digest: string;
+  artifact: DagArtifact;
+  params: { [name: string]: Json };
+  events: readonly JournaledEvent[];
+  startedAt: number;
+}
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #journal: Journal;
+  readonly #execution: ExecutionParts;
+  readonly #storeHost: StoreHost;
+  readonly #shared: SharedParts;
+  readonly #runtimeDir: string;
+  readonly #waiting: PendingRun[] = [];
+  readonly #settled = new Map<string, RunOutcome>();
+  #current: OpenedRun | undefined;
+  #link: Link | undefined;
+  #healthTimer: NodeJS.Timeout | undefined;
+  #commitRetry: NodeJS.Timeout | undefined;
+  #maintenance: NodeJS.Timeout | undefined;
+  #problem: string | undefined;
+  #isDraining = false;
+  #isClosed = false;
+
+  /** Fails with E_STATE_* diagnostics, or E_RUNTIME_DIR. */
+  static async start(options: AgentOptions): Promise<Result<Agent>> {
+    const { config, say } = options;
+    const journal = Journal.open({
+      stateDir: config.stateDir,
+      durability: config.durability,
+      ship: config.master !== "",
+      onProblem: (problem) => say("warn", problem.message),
+    });
+    if (!journal.ok) return journal;
+    const runtimeDir = makeRuntimeDir(config.runtimeDir);
+    if (!runtimeDir.ok) {
+      journal.value.close();
+      return runtimeDir;
+    }
+    const baseEnv = baseEnvironment({
+      hostEnv: options.hostEnv,
+      passEnv: config.passEnv,
+      pythonPath: pythonSdkPath(options.root),
+    });
+    const execution = await startExecution({
+      config,
+      root: options.root,
+      runtimeDir: runtimeDir.value,
+      baseEnv,
+      say,
+    });
+    if (!execution.ok) {
+      journal.value.close();
+      rmSync(runtimeDir.value, { recursive: true, force: true });
+      return execution;
+    }
+    const storeHost = await StoreHost.start({
+      onFault: (detail, isFatal) => say(isFatal ? "error" : "warn", `store: ${detail}`),
+    });
+    const parts = { journal: journal.value, execution: execution.value, storeHost };
+    const agent = new Agent(options, { ...parts, runtimeDir: runtimeDir.value, baseEnv });
+    agent.#begin();
+    return { ok: true, value: agent };
+  }
+
+  private constructor(
+    options: AgentOptions,
+    parts: {
+      journal: Journal;
+      execution: ExecutionParts;
+      storeHost: StoreHost;
+      runtimeDir: string;
+      baseEnv: Record<string, string>;
+    },
+  ) {
+    this.#options = options;
+    this.#journal = parts.journal;
+    this.#execution = parts.execution;
+    this.#storeHost = parts.storeHost;
+    this.#runtimeDir = parts.runtimeDir;
+    const { config, root, hostEnv } = options;
+    this.#shared = {
+      config,
+      root,
+      runtimeDir: parts.runtimeDir,
+      executor: parts.execution.executor,
+      journal: parts.journal,
+      storeHost: parts.storeHost,
+      baseEnv: parts.baseEnv,
+      templateEnv: templateEnvironment(hostEnv),
+      capacity: {
+        slots: config.slots,
+        cpu: availableParallelism(),
+        memoryBytes: process.constrainedMemory() || totalmem(),
+        gpu: 0,
+      },
+      ships: config.master !== "",
+      // The wall clock as it was at the start, moved on by a clock that never jumps.
+      now: () => Math.round(performance.timeOrigin + performance.now()),
+      commit: () => this.#commit(),
+      onProblem: (text) => options.say("warn", text),
+    };
+  }
+
+  get state(): "idle" | "running" | "draining" {
+    if (this.#isDraining) return "draining";
+    return this.#current === undefined && this.#waiting.length === 0 ? "idle" : "running";
+  }
+
+  get current(): OpenedRun | undefined {
+    return this.#current;
+  }
+
+  get bootId(): string {
+    return this.#journal.nodeBoot();
+  }
+
+  /** Runs that have not finished, the current one first. */
+  openRuns(): string[] {
+    const current = this.#current?.host.run;
+    const waiting = this.#waiting.map((pending) => pending.run);
+    return current === undefined ? waiting : [current, ...waiting];
+  }
+
+  /**
+   * Takes a run: from here on it survives the agent. Fails with E_RUN_ID, E_DAG_PARAM, or
+   * E_STATE_* when it cannot be written.
+   */
+  accept(run: string, artifact: DagArtifact, given: { [name: string]: Json }): Result<null> {
+    if (!runIdPattern.test(run)) {
+      const message = `${JSON.stringify(run)} is no run id`;
+      return refusal("E_RUN_ID", message, `A run id must match ${runIdPattern.source}.`);
+    }
+    if (this.openRuns().includes(run)) return { ok: true, value: null };
+    const params = mergeParams(artifact.dag.attributes.params ?? {}, given);
+    if (!params.ok) return params;
+    const { config } = this.#options;
+    let digest: string;
+    try {
+      digest = keepArtifact(config.stateDir, artifact, { sync: config.durability === "power" });
+    } catch (error) {
+      return refusal("E_STATE_IO", `the artifact cannot be kept: ${String(error)}`, stateRemedy);
+    }
+    const startedAt = this.#shared.now();
+    this.#journal.beginRun(run, { digest, params: params.value, startedAt });
+    const committed = this.#journal.commit();
+    if (!committed.ok) return committed;
+    this.#waiting.push({ run, digest, artifact, params: params.value, events: [], startedAt });
+    this.#next();
+    return { ok: true, value: null };
+  }
+
+  cancel(run: string, by: CancelledBy): boolean {
+    if (this.#current?.host.run === run) {
+      this.#current.host.cancel(by);
+      return true;
+    }
+    const waiting = this.#waiting.find((pending) => pending.run === run);
+    if (waiting === undefined) return false;
+    // It becomes the current one as soon as it can, and is cancelled then.
+    this.#cancelledEarly.set(run, by);
+    return true;
+  }
+
+  readonly #cancelledEarly = new Map<string, CancelledBy>();
+
+  /** No new attempt from here on; resolves when nothing runs, or after `limitMs`. */
+  async drain(limitMs: number): Promise<"drained" | "timed-out"> {
+    this.#isDraining = true;
+    this.#tellLink();
+    const done = this.#current?.host.drain() ?? Promise.resolve();
+    const timeout = Promise.withResolvers<"timed-out">();
+    const timer = setTimeout(() => timeout.resolve("timed-out"), limitMs);
+    const how = await Promise.race([done.then(() => "drained" as const), timeout.promise]);
+    clearTimeout(timer);
+    this.#options.onDrained?.();
+    return how;
+  }
+
+  /** Ends everything. Attempts that still run are killed; a restart settles them as lost. */
+  async close({ flushMs }: { flushMs: number }): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#healthTimer);
+    clearTimeout(this.#maintenance);
+    this.#current?.host.abandon();
+    await this.#execution.close();
+    await this.#storeHost.close();
+    const unsent = (await this.#link?.close({ flushMs })) ?? 0;
+    if (unsent > 0) {
+      this.#options.say("warn", `${unsent} records wait in the outbox for the next start`);
+    }
+    clearTimeout(this.#commitRetry);
+    this.#journal.commit();
+    this.#journal.close();
+    rmSync(this.#runtimeDir, { recursive: true, force: true });
+  }
+
+  /** Connects to the master. The agent runs on whatever comes of it. */
+  async connect(capabilities: Capabilities): Promise<void> {
+    const { startLink } = await import("./agent-link.ts");
+    const { config, version, say, onRefused } = this.#options;
+    this.#link = startLink({
+      config,
+      version,
+      say,
+      capabilities,
+      boot: this.#journal.nodeBoot(),
+      journal: this.#journal,
+      status: this.#status(),
+      accept: (run, artifact, params) => this.accept(run, artifact, params),
+      cancel: (run, by) => this.cancel(run, by),
+      drain: () => void this.drain(config.drainMs),
+      refused: (code, detail) => onRefused?.(code, detail),
+      acked: () => this.#maintainSoon(),
+    });
+    this.#link.notify(this.#journal.outboxDepth());
+  }
+
+  capabilitiesBase(): { hasLauncher: boolean; python: string } {
+    return { hasLauncher: this.#execution.hasLauncher, python: this.#execution.python };
+  }
+
+  // ---- runs ----
+
+  #begin(): void {
+    const { config, say } = this.#options;
+    for (const open of this.#journal.openRuns()) {
+      const { run, digest, params = {}, startedAt } = open;
+      try {
+        const artifact = readKeptArtifact(config.stateDir, digest);
+        // The journal gives back what this class appended.
+        const events = open.events as JournaledEvent[];
+        this.#waiting.push({ run, digest, artifact, params, events, startedAt });
+      } catch (error) {
+        say("error", `run ${run} cannot go on: ${String(error)}`);
+        this.#journal.finishRun(run, { kind: "failed", failed: [] });
+      }
+    }
+    removeLeftovers(config.stateDir, this.openRuns());
+    this.#writeHealth();
+    this.#healthTimer = setInterval(() => this.#writeHealth(), config.heartbeatMs);
+    this.#next();
+  }
+
+  #next(): void {
+    if (this.#current !== undefined || this.#isDraining || this.#isClosed) return;
+    const pending = this.#waiting.shift();
+    if (pending === undefined) return;
+    const { run, artifact, events, startedAt } = pending;
+    const opened = openRun(pending, this.#shared, {
+      observer: this.#options.observe?.(run) ?? {},
+      finished: (outcome, summary) => this.#finished(run, outcome, summary),
+      broken: (error) => this.#broken(run, error),
+    });
+    if (!opened.ok) {
+      this.#problem = opened.diagnostics[0]?.message ?? "a run cannot be opened";
+      this.#options.say("error", `run ${run} cannot be opened: ${this.#problem}`);
+      this.#waiting.unshift(pending);
+      setTimeout(() => this.#next(), retryMs).unref();
+      return;
+    }
+    this.#current = opened.value;
+    const { host, folders } = opened.value;
+    // Files are written again after a restart before the first event: unpacking may have been cut.
+    if (events.length === 0) unpackFiles(artifact, folders.work);
+    this.#execution.warm(artifact.dag);
+    this.#tellLink();
+    opened.value.openStore().then(
+      () => {
+        if (this.#isClosed) return;
+        if (events.length === 0) host.start();
+        else host.resume(events, startedAt);
+        const by = this.#cancelledEarly.get(run);
+        if (by !== undefined) host.cancel(by);
+      },
+      (error: unknown) => this.#broken(run, error),
+    );
+  }
+
+  #finished(run: string, outcome: RunOutcome, summary: RunSummary): void {
+    const current = this.#current;
+    this.#current = undefined;
+    this.#settled.set(run, outcome);
+    this.#options.onRunFinished?.(run, outcome, summary);
+    current?.close();
+    this.#tellLink();
+    this.#maintainSoon();
+    this.#next();
+  }
+
+  /** The one net for bugs: the run is closed as failed, the agent goes on with the next. */
+  #broken(run: string, error: unknown): void {
+    const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#options.say("fatal", `a bug of edgedag ended run ${run}: ${story}`, storyOf(error));
+    const current = this.#current;
+    if (current?.host.run !== run) return;
+    current.host.abandon();
+    const outcome: RunOutcome = { kind: "failed", failed: [] };
+    const { succeeded, failed, skipped, cancelled, attempts, total } = current.host.state.counts;
+    const summary = { tasks: total, succeeded, failed, skipped, cancelled, attempts, wallMs: 0 };
+    current.report.runFinished(outcome, summary);
+    this.#journal.finishRun(run, outcome);
+    this.#commit();
+    this.#finished(run, outcome, summary);
+  }
+
+  // ---- journal, health, link ----
+
+  #commit(): void {
+    const committed = this.#journal.commit();
+    if (committed.ok) {
+      if (this.#problem !== undefined) {
+        this.#problem = undefined;
+        this.#options.say("info", "the journal can be written again");
+        this.#writeHealth();
+      }
+      this.#link?.notify(this.#journal.outboxDepth());
+      this.#tellLink();
+      return;
+    }
+    const [diagnostic] = committed.diagnostics;
+    if (this.#problem === undefined) {
+      this.#problem = `${diagnostic?.message} (${diagnostic?.remedy})`;
+      this.#options.say("error", `${diagnostic?.code}: ${this.#problem}`);
+      this.#writeHealth();
+    }
+    this.#commitRetry ??= setTimeout(() => {
+      this.#commitRetry = undefined;
+      this.#commit();
+    }, retryMs);
+  }
+
+  #maintainSoon(): void {
+    this.#maintenance ??= setTimeout(() => {
+      this.#maintenance = undefined;
+      if (this.#isClosed) return;
+      const step = this.#journal.maintain();
+      if (step.ok && step.value.more) this.#maintainSoon();
+      if (step.ok && !step.value.more) this.#removeExpired();
+    }, maintenanceMs).unref();
+  }
+
+  #removeExpired(): void {
+    for (const { run, folder } of this.#journal.expiredRuns()) {
+      rmSync(folder, { recursive: true, force: true });
+      this.#journal.forgetRun(run);
+    }
+  }
+
+  #writeHealth(): void {
+    const { config, say } = this.#options;
+    const failed = writeHealth(config.stateDir, {
+      time: Date.now(),
+      pid: process.pid,
+      heartbeatMs: config.heartbeatMs,
+      state: this.state,
+      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+    });
+    if (failed !== undefined) say("warn", `the health file cannot be written: ${failed}`);
+  }
+
+  #status() {
+    const runs: { [run: string]: { done: number; total: number; running: number } } = {};
+    const host = this.#current?.host;
+    if (host !== undefined) {
+      const { succeeded, failed, skipped, cancelled, total, running } = host.state.counts;
+      runs[host.run] = { done: succeeded + failed + skipped + cancelled, total, running };
+    }
+    return { state: this.state, runs };
+  }
+
+  #tellLink(): void {
+    this.#link?.setStatus(this.#status());
+  }
+}
+
+const retryMs = 1000;
+const maintenanceMs = 200;
+const stateRemedy = "Check EDGEDAG_STATE: its rights and the space that is left.";
+
+function refusal(code: string, message: string, remedy: string): Result<never> {
+  return { ok: false, diagnostics: [{ code, path: "", message, remedy }] };
+}
+
+function storyOf(error: unknown): Record<string, unknown> | undefined {
+  return error instanceof Error && "story" in error ? { story: error.story } : undefined;
+}
+
+function makeRuntimeDir(parent: string): Result<string> {
+  // "/edgedag-XXXXXX/" and the longest socket name; sun_path holds 107 bytes and a zero.
+  const roomBytes = 107 - Buffer.byteLength("/edgedag-XXXXXX/") - 45;
+  const problem = (message: string): { ok: false; diagnostics: Diagnostic[] } => ({
+    ok: false,
+    diagnostics: [
+      {
+        code: "E_RUNTIME_DIR",
+        path: "EDGEDAG_RUNTIME",
+        message,
+        remedy: "Set EDGEDAG_RUNTIME to a short path of a folder that can be written, as /run.",
+      },
+    ],
+  });
+  if (Buffer.byteLength(parent) > roomBytes) {
+    return problem(`${parent} is too long for sockets: at most ${roomBytes} bytes are possible`);
+  }
+  try {
+    return { ok: true, value: mkdtempSync(join(parent, "edgedag-")) };
+  } catch (error) {
+    return problem(`no folder can be made in ${parent}: ${String(error)}`);
+  }
+}
+
+/** Shared memory of runs that an earlier agent on this state did not get to remove. */
+function removeLeftovers(stateDir: string, open: readonly string[]): void {
+  const prefix = shmNameOf(stateDir, "");
+  const wanted = new Set(open.map((run) => shmNameOf(stateDir, run)));
+  let names: string[];
+  try {
+    names = readdirSync("/dev/shm");
+  } catch {
+    return; // a host without /dev/shm has no leftovers there
+  }
+  for (const name of names) {
+    if (name.startsWith(prefix) && !wanted.has(name)) {
+      rmSync(join("/dev/shm", name), { recursive: true, force: true });
+    }
+  }
+}

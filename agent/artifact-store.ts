@@ -1,0 +1,50 @@
+// The artifacts that the agent has accepted: kept by digest, so that a run can go on after a
+// restart without the place it came from, and unpacked into a run's working folder.
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { DagArtifact } from "../protocol/artifact.ts";
+import { artifactDigest, canonicalJson, sha256Hex } from "../protocol/canonical.ts";
+import { artifactPathProblem } from "../protocol/safe-path.ts";
+
+function pathOf(stateDir: string, digest: string): string {
+  return join(stateDir, "artifacts", `${digest}.json`);
+}
+
+/** Writes the artifact and returns its digest. Throws what the file system throws. */
+export function keepArtifact(
+  stateDir: string,
+  artifact: DagArtifact,
+  { sync }: { sync: boolean },
+): string {
+  const text = canonicalJson(artifact);
+  const digest = sha256Hex(text);
+  const path = pathOf(stateDir, digest);
+  if (existsSync(path)) return digest;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  // Renamed into place: a crash leaves no half an artifact under a good name.
+  writeFileSync(`${path}.new`, text, { mode: 0o600, flush: sync });
+  renameSync(`${path}.new`, path);
+  return digest;
+}
+
+/** An artifact that `keepArtifact` wrote. Throws when it is not there or was changed. */
+export function readKeptArtifact(stateDir: string, digest: string): DagArtifact {
+  const text = readFileSync(pathOf(stateDir, digest), "utf8");
+  const artifact = JSON.parse(text) as DagArtifact; // the digest says that it is what was kept
+  if (artifactDigest(artifact) !== digest) {
+    throw new Error(`the artifact ${digest} was changed on disk`);
+  }
+  return artifact;
+}
+
+/** Writes the files into the folder; what is there already is replaced. */
+export function unpackFiles(artifact: DagArtifact, folder: string): void {
+  for (const file of artifact.files) {
+    const problem = artifactPathProblem(file.path);
+    if (problem !== undefined) throw new Error(`a file of the artifact is refused: ${problem}`);
+    const path = join(folder, file.path);
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeFileSync(path, file.text ?? Buffer.from(file.base64 ?? "", "base64"));
+    if (file.executable) chmodSync(path, 0o755);
+  }
+}

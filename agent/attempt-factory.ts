@@ -1,0 +1,329 @@
+// Turns "start attempt n of this instance" into what is to be executed: templates evaluated,
+// environment and inputs put together, results of other tasks passed as values or references.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Json } from "../protocol/json.ts";
+import type { Failure } from "../protocol/outcome.ts";
+import {
+  type CompiledTemplate,
+  type Evaluation,
+  evaluate,
+  evaluateShell,
+  evaluateText,
+  isTruthy,
+  type ResultPath,
+  type TemplateScope,
+} from "../protocol/template.ts";
+import { Problem } from "../protocol/template-filters.ts";
+import { evaluateValue } from "../protocol/template-value.ts";
+import type { Instance } from "./core/events.ts";
+import type { RunState } from "./core/run-state.ts";
+import type { AttemptSpec } from "./exec/attempt.ts";
+import type { ProcessSpec } from "./exec/launcher/launcher.ts";
+import { refToCall } from "./exec/workers/values.ts";
+import type { CallHandle } from "./exec/workers/worker-pool.ts";
+import type { RunFolders } from "./run-folders.ts";
+import type { RunResults } from "./run-results.ts";
+import { planTask, type TaskPlan } from "./task-plan.ts";
+
+/** Inputs up to this many bytes go into the environment, larger ones into a file. */
+const inlineInputsBytes = 16 * 1024;
+
+export interface FactoryOptions {
+  run: string;
+  state: RunState;
+  results: RunResults;
+  folders: RunFolders;
+  params: { [name: string]: Json };
+  baseEnv: Readonly<Record<string, string>>;
+  templateEnv: Readonly<Record<string, string>>;
+  storeSocket: string;
+  storeUrl: string;
+  outputLimitBytes: number;
+}
+
+export type Made = { ok: true; spec: AttemptSpec } | { ok: false; failure: Failure };
+
+export class AttemptFactory {
+  readonly #options: FactoryOptions;
+  readonly #plans: (TaskPlan | undefined)[] = [];
+  readonly #items = new Map<Instance, Json[]>();
+  /** Sources of each task's needs, from the document's edges; made when first asked for. */
+  #needs: Map<string, string[]> | undefined;
+  readonly #processEnv: Readonly<Record<string, string>>;
+  readonly #callEnv: Readonly<Record<string, string>>;
+
+  constructor(options: FactoryOptions) {
+    this.#options = options;
+    const { run, folders, state, storeSocket, storeUrl } = options;
+    this.#callEnv = {
+      EDGEDAG_RUN: run,
+      EDGEDAG_DAG_NAME: state.document.attributes.dag,
+      EDGEDAG_SHM: folders.shm,
+      ...(storeUrl === "" ? { EDGEDAG_STORE: storeSocket } : { EDGEDAG_STORE_URL: storeUrl }),
+    };
+    // The working folder comes last on the PATH: a task may call its own scripts by name, and
+    // nothing that a task leaves there shadows a program of the system.
+    const path = `${options.baseEnv.PATH ?? ""}:${folders.work}`;
+    this.#processEnv = { ...options.baseEnv, PATH: path, ...this.#callEnv };
+  }
+
+  plan(instance: Instance): TaskPlan {
+    const index = this.#options.state.taskIndexOf(instance);
+    let plan = this.#plans[index];
+    if (plan === undefined) {
+      plan = planTask(this.#options.state.taskOf(instance));
+      this.#plans[index] = plan;
+    }
+    return plan;
+  }
+
+  /** All conditions of `when`, in order; the first that is false decides. */
+  evaluateWhen(instance: Instance): Evaluation<boolean> {
+    const scope = this.#scope(instance);
+    for (const template of this.plan(instance).when) {
+      const value = evaluate(template, scope);
+      if (!value.ok) return value;
+      if (!isTruthy(value.value)) return { ok: true, value: false };
+    }
+    return { ok: true, value: true };
+  }
+
+  /** The items of a fan-out. The same results give the same items, so a replay may ask again. */
+  evaluateMap(instance: Instance): Evaluation<Json[]> {
+    const known = this.#items.get(instance);
+    if (known !== undefined) return { ok: true, value: known };
+    const { map } = this.#options.state.taskOf(instance);
+    const { map: template } = this.plan(instance);
+    const value: Evaluation<Json> =
+      template === undefined
+        ? { ok: true, value: (map as Json[] | undefined) ?? [] } // no template: a literal list
+        : evaluate(template, this.#scope(instance));
+    if (!value.ok) return value;
+    if (!Array.isArray(value.value)) {
+      return { ok: false, detail: "`map` must give a list" };
+    }
+    this.#items.set(instance, value.value);
+    return { ok: true, value: value.value };
+  }
+
+  /** `behind` gives the calls of tasks that are still in flight at the same worker. */
+  make(
+    instance: Instance,
+    attempt: number,
+    behind?: (task: string) => CallHandle | undefined,
+  ): Made {
+    const { state } = this.#options;
+    const task = state.taskOf(instance);
+    const scope = this.#scope(instance, attempt);
+    const { run } = task;
+    if (run.kind === "python" || run.kind === "node") {
+      return this.#makeCall({ instance, attempt, scope, behind });
+    }
+    const env = this.#taskEnv(instance, scope);
+    if (!env.ok) return badTemplate(env.detail);
+    const argv = this.#argv(instance, scope);
+    if (!argv.ok) return badTemplate(argv.detail);
+    const key = `${state.keyOf(instance)}#${attempt}`;
+    const { folders, outputLimitBytes } = this.#options;
+    const resultPath = join(folders.shm, `${key}.result`);
+    const process: ProcessSpec = {
+      argv: argv.value,
+      env: {
+        ...this.#processEnv,
+        EDGEDAG_TASK: state.keyOf(instance),
+        EDGEDAG_ATTEMPT: String(attempt),
+        EDGEDAG_RESULT: resultPath,
+        ...this.#inputsEnv(instance, key),
+        ...env.value,
+      },
+      cwd: folders.work,
+      graceMs: task.graceMs,
+      outputLimitBytes: task.limits?.outputBytes ?? outputLimitBytes,
+      ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
+      ...rlimitsOf(task.limits),
+    };
+    const largePath = join(folders.shm, `${key}.json`);
+    return { ok: true, spec: { kind: "process", process, resultPath, largePath } };
+  }
+
+  #makeCall({
+    instance,
+    attempt,
+    scope,
+    behind,
+  }: {
+    instance: Instance;
+    attempt: number;
+    scope: TemplateScope;
+    behind: ((task: string) => CallHandle | undefined) | undefined;
+  }): Made {
+    const { state, run, folders, results } = this.#options;
+    const task = state.taskOf(instance);
+    if (task.run.kind !== "python" && task.run.kind !== "node") throw new Error("not a function");
+    const plan = this.plan(instance);
+    let problem: Problem | undefined;
+    const refer = ({ task: needed, path }: ResultPath): Json | undefined => {
+      const call = behind?.(needed);
+      if (call !== undefined) return refToCall(call.id, path);
+      const index = state.graph.indexOf.get(needed);
+      const value = index === undefined ? undefined : results.refer(index, path);
+      if (!(value instanceof Problem)) return value;
+      problem ??= value;
+      return null;
+    };
+    const env = this.#taskEnv(instance, scope);
+    if (!env.ok) return badTemplate(env.detail);
+    const args = plan.args === undefined ? undefined : evaluateValue(plan.args, scope, refer);
+    if (args !== undefined && !args.ok) return badTemplate(args.detail);
+    if (problem !== undefined) return badTemplate(problem.detail);
+    const needs: { [task: string]: { outcome: string; result?: Json } } = {};
+    for (const needed of this.#needsOf(instance)) {
+      const index = state.graph.indexOf.get(needed) ?? -1;
+      const finished = state.stateOf(index);
+      const outcome = finished.id === "finished" ? finished.outcome.kind : "succeeded";
+      const result = refer({ task: needed, path: [] });
+      needs[needed] = result === undefined || result === null ? { outcome } : { outcome, result };
+    }
+    const item = this.#itemValue(instance);
+    return {
+      ok: true,
+      spec: {
+        kind: "call",
+        runtime: task.run.kind,
+        call: {
+          task: state.keyOf(instance),
+          attempt,
+          run,
+          ...("file" in task.run
+            ? { file: join(folders.work, task.run.file) }
+            : { code: task.run.code }),
+          function: task.run.function,
+          // Evaluated from a mapping, so it is one.
+          ...(args === undefined ? {} : { args: args.value as { [name: string]: Json } }),
+          inputs: { params: this.#options.params, needs, ...item },
+          env: this.#callEnv,
+          ...(plan.env.length === 0 ? {} : { own: env.value }),
+          cwd: folders.work,
+          graceMs: task.graceMs,
+          ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
+        },
+      },
+    };
+  }
+
+  #argv(instance: Instance, scope: TemplateScope): Evaluation<string[]> {
+    const { argv = [], script } = this.plan(instance);
+    if (script !== undefined) {
+      const text = evaluateShell(script, scope);
+      return text.ok ? { ok: true, value: ["/bin/sh", "-c", text.value] } : text;
+    }
+    const words: string[] = [];
+    for (const template of argv) {
+      const word = evaluateText(template, scope);
+      if (!word.ok) return word;
+      words.push(word.value);
+    }
+    return { ok: true, value: words };
+  }
+
+  #taskEnv(instance: Instance, scope: TemplateScope): Evaluation<{ [name: string]: string }> {
+    const env: { [name: string]: string } = {};
+    for (const [name, template] of this.plan(instance).env as [string, CompiledTemplate][]) {
+      const value = evaluateText(template, scope);
+      if (!value.ok) return { ok: false, detail: `env.${name}: ${value.detail}` };
+      env[name] = value.value;
+    }
+    return { ok: true, value: env };
+  }
+
+  #scope(instance: Instance, attempt?: number): TemplateScope {
+    const { state, results, params, templateEnv, run } = this.#options;
+    const soFar = state.outcomeSoFar;
+    const item = this.#itemValue(instance);
+    return {
+      need: (task) => {
+        const index = state.graph.indexOf.get(task);
+        if (index === undefined) return undefined;
+        const finished = state.stateOf(index);
+        if (finished.id !== "finished") return undefined;
+        return { outcome: finished.outcome.kind, result: results.valueOf(index) };
+      },
+      env: templateEnv,
+      params,
+      ...item,
+      run: {
+        id: run,
+        outcome: soFar.kind,
+        failed: [...state.failedTasks],
+      },
+      task: { id: state.keyOf(instance), ...(attempt === undefined ? {} : { attempt }) },
+      dag: { name: state.document.attributes.dag },
+    };
+  }
+
+  #itemValue(instance: Instance): { item: Json; index: number } | Record<string, never> {
+    const item = this.#options.state.itemOf(instance);
+    if (item === undefined) return {};
+    const items = this.evaluateMap(item.parent);
+    if (!items.ok) throw new Error(`the items of instance ${item.parent} were there before`);
+    return { item: items.value[item.index] ?? null, index: item.index };
+  }
+
+  #needsOf(instance: Instance): readonly string[] {
+    const { document, graph } = this.#options.state;
+    if (this.#needs === undefined) {
+      this.#needs = new Map();
+      for (const { source, target } of document.edges) {
+        const needs = this.#needs.get(target);
+        if (needs === undefined) this.#needs.set(target, [source]);
+        else needs.push(source);
+      }
+    }
+    const id = graph.ids[this.#options.state.taskIndexOf(instance)] ?? "";
+    return this.#needs.get(id) ?? [];
+  }
+
+  /** What the SDK finds as inputs, for programs. */
+  #inputsEnv(instance: Instance, key: string): Record<string, string> {
+    const { state, results, params, folders } = this.#options;
+    const needs: { [task: string]: { outcome: string; result?: Json } } = {};
+    for (const needed of this.#needsOf(instance)) {
+      const index = state.graph.indexOf.get(needed) ?? -1;
+      const finished = state.stateOf(index);
+      const outcome = finished.id === "finished" ? finished.outcome.kind : "unknown";
+      const result = results.valueOf(index);
+      needs[needed] = result === null ? { outcome } : { outcome, result };
+    }
+    const text = JSON.stringify({ params, needs, ...this.#itemValue(instance) });
+    if (Buffer.byteLength(text) <= inlineInputsBytes) return { EDGEDAG_INPUTS: text };
+    const path = join(folders.shm, `${key}.inputs`);
+    writeFileSync(path, text, { mode: 0o600 });
+    return { EDGEDAG_INPUTS_FILE: path };
+  }
+}
+
+function badTemplate(detail: string): Made {
+  return {
+    ok: false,
+    failure: { reason: "bad-result", detail: `a template has no value: ${detail}` },
+  };
+}
+
+function rlimitsOf(
+  limits: { memoryBytes?: number; cpuMs?: number; openFiles?: number; fileSizeBytes?: number } = {},
+): Pick<ProcessSpec, "rlimits"> {
+  const rlimits: NonNullable<ProcessSpec["rlimits"]>[number][] = [];
+  const add = (name: (typeof rlimits)[number]["name"], value: number | undefined) => {
+    if (value !== undefined) rlimits.push({ name, soft: value, hard: value });
+  };
+  add("as", limits.memoryBytes);
+  if (limits.cpuMs !== undefined) {
+    const soft = Math.max(1, Math.ceil(limits.cpuMs / 1000));
+    // The signal comes at the soft limit and can be caught; KILL at the hard one cannot.
+    rlimits.push({ name: "cpu", soft, hard: soft + 2 });
+  }
+  add("nofile", limits.openFiles);
+  add("fsize", limits.fileSizeBytes);
+  return rlimits.length === 0 ? {} : { rlimits };
+}

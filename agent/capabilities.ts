@@ -1,0 +1,43 @@
+// What this node can do, probed rather than guessed: it goes into `hello`.
+import { execFile } from "node:child_process";
+import { availableParallelism, release, totalmem, type } from "node:os";
+import { promisify } from "node:util";
+import type { Capabilities } from "../protocol/link.ts";
+
+const run = promisify(execFile);
+const probeLimitMs = 10_000;
+
+/** The version that `python3 --version` prints, or `undefined` where it does not run. */
+export async function pythonVersion(
+  python: string,
+  env: NodeJS.ProcessEnv,
+): Promise<string | undefined> {
+  try {
+    const { stdout } = await run(python, ["--version"], { env, timeout: probeLimitMs });
+    return /^Python (\S+)/.exec(stdout)?.[1];
+  } catch {
+    // Not there, or not a Python: either way python tasks cannot run, which the absence says.
+    return undefined;
+  }
+}
+
+export async function probeCapabilities(options: {
+  python: string;
+  env: NodeJS.ProcessEnv;
+  hasLauncher: boolean;
+}): Promise<Capabilities> {
+  const python = await pythonVersion(options.python, options.env);
+  return {
+    architecture: process.arch,
+    os: `${type()} ${release()}`,
+    cores: availableParallelism(),
+    memoryBytes: process.constrainedMemory() || totalmem(),
+    levels: ["none"],
+    languages: {
+      ...(python === undefined ? {} : { python }),
+      node: process.versions.node,
+      shell: "sh",
+    },
+    launcher: options.hasLauncher,
+  };
+}

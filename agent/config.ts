@@ -1,0 +1,246 @@
+// Every variable that configures the agent, in one table. Nothing else in `agent/` reads the
+// environment; `Config` is frozen and passed in.
+
+import {
+  duration,
+  type EnvTable,
+  integer,
+  names,
+  oneOf,
+  size,
+  text,
+} from "../protocol/env-table.ts";
+import type { Json } from "../protocol/json.ts";
+import { type LogLevel, logLevels } from "../protocol/log.ts";
+
+export interface Config {
+  node: string;
+  stateDir: string;
+  runtimeDir: string;
+  dag: string;
+  params: { [name: string]: Json };
+  after: "auto" | "exit" | "stay";
+  master: string;
+  token: string;
+  masterCa: string;
+  heartbeatMs: number;
+  labels: { [name: string]: string };
+  slots: number;
+  python: string;
+  launcher: string;
+  passEnv: string[];
+  storeUrl: string;
+  storeQuotaBytes: number;
+  logLevel: LogLevel;
+  logLimitBytes: number;
+  outputLimitBytes: number;
+  durability: "process" | "power";
+  drainMs: number;
+}
+
+export interface Defaults {
+  hostname: string;
+  cores: number;
+  stateDir: string;
+  runtimeDir: string;
+}
+
+const maxMs = 365 * 86_400_000;
+const tebibyte = 2 ** 40;
+
+export function configTable(defaults: Defaults): EnvTable<Config> {
+  return {
+    node: {
+      name: "EDGEDAG_NODE",
+      parse: nodeId,
+      fallback: defaults.hostname,
+      shown: "the host name",
+      about: "Name of this node at the master, unique in the fleet.",
+    },
+    stateDir: {
+      name: "EDGEDAG_STATE",
+      parse: text,
+      fallback: defaults.stateDir,
+      shown: "/var/lib/edgedag as root, else ~/.local/state/edgedag",
+      about: "Folder of journal, outbox, logs and results. One agent at a time.",
+    },
+    runtimeDir: {
+      name: "EDGEDAG_RUNTIME",
+      parse: text,
+      fallback: defaults.runtimeDir,
+      shown: "$XDG_RUNTIME_DIR, else /tmp",
+      about: "Folder for sockets; its path must be short (sockets allow 107 bytes).",
+    },
+    dag: {
+      name: "EDGEDAG_DAG",
+      parse: text,
+      fallback: "",
+      shown: "none: DAGs come from the gateway",
+      about: "Path of a DAG document or packed artifact to run at start.",
+    },
+    params: {
+      name: "EDGEDAG_PARAMS",
+      parse: jsonObject,
+      fallback: {},
+      shown: "none",
+      about: "JSON object with values for the DAG's params.",
+    },
+    after: {
+      name: "EDGEDAG_AFTER",
+      parse: oneOf("auto", "exit", "stay"),
+      fallback: "auto",
+      shown: "auto",
+      about:
+        "After the run of EDGEDAG_DAG: exit with its outcome, or stay and keep reporting. auto: stay when there is a master.",
+    },
+    master: {
+      name: "EDGEDAG_MASTER",
+      parse: masterUrl,
+      fallback: "",
+      shown: "none: the node runs alone",
+      about: "URL of the master: http(s):// or ws(s)://.",
+    },
+    token: {
+      name: "EDGEDAG_TOKEN",
+      parse: text,
+      fallback: "",
+      shown: "none",
+      about: "Token that the node shows to the master.",
+      secret: true,
+    },
+    masterCa: {
+      name: "EDGEDAG_MASTER_CA",
+      parse: text,
+      fallback: "",
+      shown: "the system's certificates",
+      about: "PEM file with the certificate authority of the master.",
+    },
+    heartbeatMs: {
+      name: "EDGEDAG_HEARTBEAT",
+      parse: duration({ minMs: 100, maxMs: 3_600_000 }),
+      fallback: 10_000,
+      shown: "10s",
+      about: "Interval of heartbeats.",
+    },
+    labels: {
+      name: "EDGEDAG_LABELS",
+      parse: labelList,
+      fallback: {},
+      shown: "none",
+      about: "Labels of the node: name=value, separated by commas.",
+    },
+    slots: {
+      name: "EDGEDAG_SLOTS",
+      parse: integer(1, 4096),
+      fallback: defaults.cores,
+      shown: "the number of cores",
+      about: "Attempts that run at once.",
+    },
+    python: {
+      name: "EDGEDAG_PYTHON",
+      parse: text,
+      fallback: "",
+      shown: "python3 on the PATH",
+      about: "Python interpreter for python tasks (3.8 or newer).",
+    },
+    launcher: {
+      name: "EDGEDAG_LAUNCHER",
+      parse: text,
+      fallback: "",
+      shown: "build/launcher-<architecture>",
+      about: "The C launcher's binary; `none` runs tasks without it.",
+    },
+    passEnv: {
+      name: "EDGEDAG_PASS_ENV",
+      parse: names,
+      fallback: [],
+      shown: "none",
+      about: "Further variables of the agent that every task gets, separated by commas.",
+    },
+    storeUrl: {
+      name: "EDGEDAG_STORE_URL",
+      parse: text,
+      fallback: "",
+      shown: "the agent's own store",
+      about: "redis:// URL of a Redis or Valkey to use as the tasks' store.",
+    },
+    storeQuotaBytes: {
+      name: "EDGEDAG_STORE_QUOTA",
+      parse: size({ minBytes: 65_536, maxBytes: tebibyte }),
+      fallback: 256 * 2 ** 20,
+      shown: "256Mi",
+      about: "Most memory of a run's store; writes beyond it are refused.",
+    },
+    logLevel: {
+      name: "EDGEDAG_LOG_LEVEL",
+      parse: oneOf(...logLevels),
+      fallback: "info",
+      shown: "info",
+      about: `Lowest level of the agent's own lines: ${logLevels.join(", ")}.`,
+    },
+    logLimitBytes: {
+      name: "EDGEDAG_LOG_LIMIT",
+      parse: size({ minBytes: 2 ** 20, maxBytes: tebibyte }),
+      fallback: 1024 * 2 ** 20,
+      shown: "1Gi",
+      about: "Most bytes of combined log kept on the node for a run.",
+    },
+    outputLimitBytes: {
+      name: "EDGEDAG_OUTPUT_LIMIT",
+      parse: size({ minBytes: 1024, maxBytes: tebibyte }),
+      fallback: 16 * 2 ** 30,
+      shown: "16Gi",
+      about: "Most bytes that one attempt may write to stdout and stderr.",
+    },
+    durability: {
+      name: "EDGEDAG_DURABILITY",
+      parse: oneOf("process", "power"),
+      fallback: "process",
+      shown: "process",
+      about: "What the journal survives: the end of the agent, or a power loss (slower).",
+    },
+    drainMs: {
+      name: "EDGEDAG_DRAIN",
+      parse: duration({ minMs: 0, maxMs }),
+      fallback: 20_000,
+      shown: "20s",
+      about: "How long SIGTERM waits for running tasks and for unsent records.",
+    },
+  };
+}
+
+function nodeId(value: string): { value: string } | { wrong: string } {
+  return /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(value)
+    ? { value }
+    : { wrong: "it must be letters, digits, dots, dashes and underscores, at most 128" };
+}
+
+function masterUrl(value: string): { value: string } | { wrong: string } {
+  const wrong = "it must be a URL like http://host:8700 or wss://host";
+  if (!URL.canParse(value)) return { wrong };
+  const url = new URL(value);
+  const protocol = { "http:": "ws:", "https:": "wss:", "ws:": "ws:", "wss:": "wss:" }[url.protocol];
+  return protocol === undefined ? { wrong } : { value };
+}
+
+function labelList(value: string): { value: { [name: string]: string } } | { wrong: string } {
+  const labels: [string, string][] = [];
+  for (const part of names(value).value) {
+    const match = /^([A-Za-z0-9._-]+)=(.*)$/.exec(part);
+    if (match === null) return { wrong: `${JSON.stringify(part)} is not name=value` };
+    labels.push([match[1] ?? "", match[2] ?? ""]);
+  }
+  return { value: Object.fromEntries(labels) };
+}
+
+function jsonObject(value: string): { value: { [name: string]: Json } } | { wrong: string } {
+  try {
+    const parsed: unknown = JSON.parse(value);
+    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) {
+      return { value: parsed as { [name: string]: Json } }; // JSON.parse gives nothing but Json
+    }
+    return { wrong: "it must be a JSON object" };
+  } catch (error) {
+    return { wrong: `it is not JSON (${String(error)})` };
+  }
+}

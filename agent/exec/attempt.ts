@@ -1,0 +1,222 @@
+// One attempt from what to run to how it ended, whatever carries it out: a process by the launcher,
+// or a call in a warm worker. Knows nothing of DAGs, journals or the master.
+import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
+import type { Json } from "../../protocol/json.ts";
+import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
+import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
+import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
+
+/** Results above this many bytes of JSON text travel as files. */
+export const largeValueBytes = 64 * 1024;
+/** A result file above this is not read to check it: 512 MiB is what a JavaScript text can hold. */
+const maxResultBytes = 480 * 2 ** 20;
+
+export interface ResultFile {
+  path: string;
+  sizeBytes: number;
+}
+
+export type AttemptSpec =
+  | {
+      kind: "process";
+      process: ProcessSpec;
+      /** Where the program may write its result, and where a large one is moved. */
+      resultPath: string;
+      largePath: string;
+    }
+  | { kind: "call"; runtime: "python" | "node"; call: CallSpec };
+
+export interface AttemptEnd {
+  outcome: Outcome;
+  facts: Facts;
+  result?: Json;
+  file?: ResultFile;
+}
+
+export interface AttemptListener {
+  /** `at` is Unix time in milliseconds with fractions. */
+  started(info: { at: number; pid?: number }): void;
+  output(stream: "stdout" | "stderr", bytes: Buffer): void;
+  /** Exactly once, last. `returned`: it was never begun and will not be. */
+  ended(end: AttemptEnd | "returned"): void;
+}
+
+export interface Attempt {
+  /** Polite end, then, after the grace period, a forced one of the whole tree. */
+  stop(graceMs: number): void;
+  /** The call's place at its worker, for what is to run right behind it. */
+  readonly call?: CallHandle;
+}
+
+export interface ExecutorParts {
+  launcher: Pick<Launcher, "spawn" | "flush">;
+  pools: { readonly [runtime in "python" | "node"]: WorkerPool };
+}
+
+export class Executor {
+  readonly #parts: ExecutorParts;
+
+  constructor(parts: ExecutorParts) {
+    this.#parts = parts;
+  }
+
+  /** `behind`: a call of the same runtime whose success is this one's condition. */
+  start(spec: AttemptSpec, listener: AttemptListener, behind?: CallHandle): Attempt {
+    return spec.kind === "process"
+      ? this.#startProcess(spec, listener)
+      : this.#startCall(spec, listener, behind);
+  }
+
+  /** Sends everything that was started in this turn. */
+  flush(): void {
+    this.#parts.launcher.flush();
+    this.#parts.pools.python.flush();
+    this.#parts.pools.node.flush();
+  }
+
+  #startProcess(spec: AttemptSpec & { kind: "process" }, listener: AttemptListener): Attempt {
+    let isStopped = false;
+    const process: LauncherProcess = this.#parts.launcher.spawn(spec.process, {
+      started: (info) => listener.started({ at: info.startedAt, pid: info.pid }),
+      output: (stream, bytes) => listener.output(stream, bytes),
+      mark: () => {},
+      ended: (end) => listener.ended(processEnd(end, { spec, isStopped })),
+    });
+    return {
+      stop: (graceMs) => {
+        isStopped = true;
+        process.kill(graceMs);
+      },
+    };
+  }
+
+  #startCall(
+    { runtime, call }: AttemptSpec & { kind: "call" },
+    listener: AttemptListener,
+    behind: CallHandle | undefined,
+  ): Attempt {
+    const pool = this.#parts.pools[runtime];
+    let isStopped = false;
+    const callListener = {
+      started: (at: number) => listener.started({ at }),
+      output: (stream: "stdout" | "stderr", bytes: Buffer) => listener.output(stream, bytes),
+      finished: (end: CallEnd) => {
+        if (end.kind === "returned" || end.kind === "skipped") listener.ended("returned");
+        else listener.ended(callEnd(end, isStopped));
+      },
+    };
+    const handle =
+      behind === undefined
+        ? pool.submit(call, callListener)
+        : pool.append(behind, { ...call, after: true }, callListener);
+    return {
+      call: handle,
+      stop: (graceMs) => {
+        isStopped = true;
+        handle.cancel(graceMs);
+      },
+    };
+  }
+}
+
+function callEnd(
+  end: Exclude<CallEnd, { kind: "returned" | "skipped" }>,
+  isStopped: boolean,
+): AttemptEnd {
+  const facts: Facts = { ...end.facts, isolation: "none" };
+  if (end.kind === "failed") {
+    const wasKilled =
+      isStopped && (end.failure.reason === "signal" || end.failure.reason === "lost");
+    const outcome: Outcome = wasKilled
+      ? { kind: "cancelled", by: "user" }
+      : { kind: "failed", failure: end.failure };
+    return { outcome, facts };
+  }
+  return {
+    outcome: { kind: "succeeded" },
+    facts,
+    ...(end.result === undefined || end.result === null ? {} : { result: end.result }),
+    ...(end.resultFile === undefined ? {} : { file: end.resultFile }),
+  };
+}
+
+interface ProcessContext {
+  spec: AttemptSpec & { kind: "process" };
+  isStopped: boolean;
+}
+
+function processEnd(end: ProcessEnd, { spec, isStopped }: ProcessContext): AttemptEnd {
+  if (end.kind === "lost") {
+    const detail = "the launcher ended while the task ran";
+    return { outcome: failed({ reason: "lost", detail }), facts: {} };
+  }
+  if (end.kind === "spawn-failed") {
+    const { errno, detail } = end;
+    return { outcome: failed({ reason: "spawn", errno, detail }), facts: {} };
+  }
+  const facts: Facts = { ...end.facts, isolation: "none" };
+  if (end.exitCode !== undefined) facts.exitCode = end.exitCode;
+  if (end.signal !== undefined) facts.signal = end.signal;
+  const limits = spec.process;
+  if (end.stopped === "timeout") {
+    return { outcome: failed({ reason: "timeout", limitMs: limits.timeoutMs ?? 0 }), facts };
+  }
+  if (end.stopped === "output") {
+    const limitBytes = limits.outputLimitBytes ?? 0;
+    return { outcome: failed({ reason: "output-limit", limitBytes }), facts };
+  }
+  if (end.exitCode === 0) return { facts, ...readResult(spec) };
+  if (isStopped) return { outcome: { kind: "cancelled", by: "user" }, facts };
+  return { outcome: failed(failureOf(end, limits)), facts };
+}
+
+function failureOf(end: ProcessEnd & { kind: "exited" }, limits: ProcessSpec): Failure {
+  if (end.signal === undefined) return { reason: "exit-code", code: end.exitCode ?? -1 };
+  const limitOf = (name: string) => limits.rlimits?.find((limit) => limit.name === name)?.soft;
+  const cpuSeconds = limitOf("cpu");
+  if (end.signal === "SIGXCPU" && cpuSeconds !== undefined) {
+    return { reason: "cpu-time", limitMs: cpuSeconds * 1000 };
+  }
+  const fileBytes = limitOf("fsize");
+  if (end.signal === "SIGXFSZ" && fileBytes !== undefined) {
+    return { reason: "disk-limit", limitBytes: fileBytes };
+  }
+  return { reason: "signal", signal: end.signal };
+}
+
+function failed(failure: Failure): Outcome {
+  return { kind: "failed", failure };
+}
+
+/** What the program left in the file named by EDGEDAG_RESULT; none is a success without result. */
+function readResult({
+  resultPath,
+  largePath,
+}: AttemptSpec & { kind: "process" }): Pick<AttemptEnd, "outcome" | "result" | "file"> {
+  if (!existsSync(resultPath)) return { outcome: { kind: "succeeded" } };
+  const bad = (detail: string): Pick<AttemptEnd, "outcome"> => ({
+    outcome: failed({ reason: "bad-result", detail }),
+  });
+  try {
+    const stat = statSync(resultPath);
+    if (!stat.isFile()) return bad("EDGEDAG_RESULT is not a regular file");
+    if (stat.size > maxResultBytes)
+      return bad(`the result has ${stat.size} bytes, too many to read`);
+    const text = readFileSync(resultPath, "utf8");
+    if (text.trim() === "") return { outcome: { kind: "succeeded" } };
+    const result = JSON.parse(text) as Json; // JSON.parse gives nothing but Json
+    if (stat.size <= largeValueBytes) return { outcome: { kind: "succeeded" }, result };
+    // Both lie in the run's shared-memory folder: a rename is enough.
+    renameSync(resultPath, largePath);
+    return {
+      outcome: { kind: "succeeded" },
+      file: { path: largePath, sizeBytes: stat.size },
+    };
+  } catch (error) {
+    return bad(`the file that EDGEDAG_RESULT names is not JSON: ${messageOf(error)}`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,150 @@
+// Starts what carries out attempts: the launcher (or the plain way where none can be had), the
+// socket of the workers and the two pools.
+import { spawnSync } from "node:child_process";
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import type { DagDocument } from "../protocol/dag.ts";
+import type { Result } from "../protocol/diagnostic.ts";
+import { nodeRunnerPath, pythonRunnerPath } from "../protocol/install-paths.ts";
+import type { LogLevel } from "../protocol/log.ts";
+import type { Config } from "./config.ts";
+import { Executor } from "./exec/attempt.ts";
+import { findLauncher } from "./exec/launcher/find.ts";
+import { LauncherKeeper } from "./exec/launcher/keeper.ts";
+import type { ProcessStarter } from "./exec/launcher/process.ts";
+import { WorkerPool } from "./exec/workers/worker-pool.ts";
+import { WorkerServer } from "./exec/workers/worker-server.ts";
+
+export interface ExecutionParts {
+  executor: Executor;
+  hasLauncher: boolean;
+  /** The Python that tasks run on: an absolute path where it was found. */
+  python: string;
+  /** Starts workers ahead of the first task that needs them. */
+  warm(dag: DagDocument): void;
+  close(): Promise<void>;
+}
+
+export interface ExecutionOptions {
+  config: Config;
+  root: string;
+  runtimeDir: string;
+  baseEnv: Record<string, string>;
+  say(level: LogLevel, text: string): void;
+}
+
+/** Fails with E_LAUNCHER when EDGEDAG_LAUNCHER names one that does not start. */
+export async function startExecution(options: ExecutionOptions): Promise<Result<ExecutionParts>> {
+  const { config, root, runtimeDir, baseEnv, say } = options;
+  const started = await startLauncher(options);
+  if (!started.ok) return started;
+  const { starter, hasLauncher } = started.value;
+  const server = await WorkerServer.listen(join(runtimeDir, "w.sock"));
+  const python = findPython(config.python === "" ? "python3" : config.python, baseEnv);
+  const isBundled = !import.meta.url.endsWith(".ts");
+  const shared = { launcher: starter, server, env: baseEnv, cwd: "/", size: config.slots };
+  const pools = {
+    python: new WorkerPool({
+      ...shared,
+      runtime: "python",
+      argv: [python, "-u", pythonRunnerPath(root)],
+    }),
+    node: new WorkerPool({
+      ...shared,
+      runtime: "node",
+      argv: [
+        process.execPath,
+        "--disable-warning=ExperimentalWarning",
+        nodeRunnerPath(root, isBundled),
+      ],
+    }),
+  };
+  const executor = new Executor({ launcher: starter, pools });
+  return {
+    ok: true,
+    value: {
+      executor,
+      hasLauncher,
+      python,
+      warm: (dag) => {
+        for (const runtime of ["python", "node"] as const) {
+          const tasks = dag.nodes.filter((n) => n.attributes.run.kind === runtime);
+          if (tasks.length === 0) continue;
+          const isWide = tasks.some((task) => task.attributes.map !== undefined);
+          const count = isWide ? config.slots : Math.min(config.slots, tasks.length);
+          // A worker that does not start fails the task that needs it, with the reason.
+          pools[runtime]
+            .warm(count)
+            .catch((error: unknown) => say("warn", `${runtime} workers: ${String(error)}`));
+        }
+      },
+      close: async () => {
+        await Promise.all([pools.python.close(), pools.node.close()]);
+        await starter.close();
+        await server.close();
+      },
+    },
+  };
+}
+
+async function startLauncher({
+  config,
+  root,
+  say,
+}: ExecutionOptions): Promise<Result<{ starter: ProcessStarter; hasLauncher: boolean }>> {
+  const isExplicit = config.launcher !== "" && config.launcher !== "none";
+  const found =
+    config.launcher === "none"
+      ? { found: false as const, detail: "EDGEDAG_LAUNCHER is none", remedy: "" }
+      : findLauncher({ root, ...(isExplicit ? { explicit: config.launcher } : {}) });
+  let problem = found.found ? undefined : `${found.detail}. ${found.remedy}`;
+  if (found.found) {
+    try {
+      const starter = await LauncherKeeper.start({
+        path: found.path,
+        onDeath: (detail, n) => say("error", `the launcher died (${n}): ${detail}`),
+      });
+      return { ok: true, value: { starter, hasLauncher: true } };
+    } catch (error) {
+      problem = `the launcher ${found.path} does not start: ${String(error)}`;
+    }
+  }
+  if (isExplicit) {
+    const remedy = "Name a launcher that was built for this machine, or unset EDGEDAG_LAUNCHER.";
+    const diagnostic = {
+      code: "E_LAUNCHER",
+      path: "EDGEDAG_LAUNCHER",
+      message: `${problem}`,
+      remedy,
+    };
+    return { ok: false, diagnostics: [diagnostic] };
+  }
+  say("warn", `tasks run without the launcher, with fewer facts and weaker clean-up: ${problem}`);
+  const { PlainStarter } = await import("./exec/launcher/plain.ts");
+  return { ok: true, value: { starter: new PlainStarter(), hasLauncher: false } };
+}
+
+/**
+ * The real file of a program. A shim (as of pyenv) costs a start of its own for every worker, so
+ * it is asked once which interpreter it stands for.
+ */
+function findPython(name: string, env: Record<string, string>): string {
+  const found = name.includes("/") ? name : findOnPath(name, env.PATH ?? "");
+  if (found === undefined || !found.includes("/shims/")) return found ?? name;
+  const asked = spawnSync(found, ["-c", "import sys; print(sys.executable)"], {
+    env,
+    encoding: "utf8",
+    timeout: 10_000,
+  });
+  const real = asked.status === 0 ? asked.stdout.trim() : "";
+  return real.startsWith("/") ? real : found;
+}
+
+function findOnPath(name: string, path: string): string | undefined {
+  for (const folder of path.split(":")) {
+    const candidate = join(folder, name);
+    const stat = statSync(candidate, { throwIfNoEntry: false });
+    if (folder !== "" && stat?.isFile() && (stat.mode & 0o111) !== 0) return candidate;
+  }
+  return undefined;
+}

@@ -1,0 +1,49 @@
+// How the agent is, for health checks from outside: a small file that is rewritten with every
+// heartbeat. `edgedag health` reads it.
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export interface Health {
+  /** Unix milliseconds of the last sign of life. */
+  time: number;
+  pid: number;
+  heartbeatMs: number;
+  state: "starting" | "idle" | "running" | "draining";
+  /** What stops the agent from doing its work right now, for example a full disk. */
+  problem?: string;
+}
+
+export function healthPath(stateDir: string): string {
+  return join(stateDir, "health.json");
+}
+
+/** Gives the reason when it cannot be written: the caller has to know, the run goes on. */
+export function writeHealth(stateDir: string, health: Health): string | undefined {
+  const path = healthPath(stateDir);
+  try {
+    writeFileSync(`${path}.new`, JSON.stringify(health), { mode: 0o644 });
+    renameSync(`${path}.new`, path);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+export type HealthCheck = { healthy: true; health: Health } | { healthy: false; reason: string };
+
+/** An agent that has missed three heartbeats is not healthy, whatever its file says. */
+export function checkHealth(stateDir: string, now: number): HealthCheck {
+  const path = healthPath(stateDir);
+  let health: Health;
+  try {
+    health = JSON.parse(readFileSync(path, "utf8")) as Health; // written by writeHealth alone
+  } catch (error) {
+    return { healthy: false, reason: `${path} cannot be read: ${String(error)}` };
+  }
+  const silentMs = now - health.time;
+  if (silentMs > 3 * health.heartbeatMs + 1000) {
+    return { healthy: false, reason: `no sign of life for ${Math.round(silentMs / 1000)} s` };
+  }
+  if (health.problem !== undefined) return { healthy: false, reason: health.problem };
+  return { healthy: true, health };
+}

@@ -1,0 +1,54 @@
+// The folders of one run: where its tasks work, where large values lie, what is removed when.
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
+
+export interface RunFolders {
+  root: string;
+  /** Working folder of the tasks, with the DAG's files. */
+  work: string;
+  /** Large values between tasks; in memory where the host has /dev/shm. */
+  shm: string;
+  /** Large results and artifacts as they were when their attempt ended. */
+  objects: string;
+}
+
+export interface FolderOptions {
+  stateDir: string;
+  run: string;
+  /** Names the shared-memory folder, so that it is found again after a restart. */
+  shmName: string;
+  /** The Node.js SDK, made importable as "edgedag". */
+  nodeSdk: string;
+}
+
+/** Creates what is missing; what an earlier start of the same run left stays. */
+export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOptions): RunFolders {
+  const root = runDir(stateDir, run);
+  const shmRoot = existsSync("/dev/shm") ? "/dev/shm" : join(root, "shm");
+  const folders: RunFolders = {
+    root,
+    work: join(root, "work"),
+    shm: join(shmRoot, shmName),
+    objects: runObjectsDir(stateDir, run),
+  };
+  for (const folder of [folders.work, folders.shm, folders.objects]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  }
+  const modules = join(folders.work, "node_modules");
+  if (!existsSync(join(modules, "edgedag"))) {
+    mkdirSync(modules, { recursive: true });
+    symlinkSync(nodeSdk, join(modules, "edgedag"));
+  }
+  return folders;
+}
+
+/** Removes what only a running run needs; the working folder and the log stay for people. */
+export function closeRunFolders(folders: RunFolders): void {
+  rmSync(folders.shm, { recursive: true, force: true });
+}
+
+/** Copies a folder's file; reflinks where the file system can. */
+export function copyFile(from: string, to: string): void {
+  cpSync(from, to, { mode: 2 /* COPYFILE_FICLONE */ });
+}

@@ -1,0 +1,659 @@
+// The shell of one run: feeds events to the scheduler in turns, carries out its commands, and sees
+// to it that log, journal and report follow in the same turn, off the path from one task to the
+// next. Decides nothing that the scheduler could decide.
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Json } from "../protocol/json.ts";
+import type { RunSummary } from "../protocol/link.ts";
+import type { LogLevel } from "../protocol/log.ts";
+import type { CancelledBy, Facts, Failure, Outcome, RunOutcome } from "../protocol/outcome.ts";
+import type { AttemptFactory } from "./attempt-factory.ts";
+import type { Capacity, Command, Instance, RunEvent } from "./core/events.ts";
+import type { RunState } from "./core/run-state.ts";
+import type { Attempt, AttemptEnd, Executor, ResultFile } from "./exec/attempt.ts";
+import type { Journal } from "./journal/journal.ts";
+import type { LogStream, RunLog } from "./log/run-log.ts";
+import { Percentiles } from "./percentiles.ts";
+import { noFacts, type RunReport } from "./run-report.ts";
+import type { RunResults } from "./run-results.ts";
+import { readTaskMessage } from "./task-messages.ts";
+
+/** What the journal keeps of an event: the event itself, and what came with it. */
+export type JournaledEvent =
+  | Exclude<RunEvent, { type: "attempt-finished" }>
+  | (Extract<RunEvent, { type: "attempt-finished" }> & {
+      facts?: Facts;
+      result?: Json;
+      file?: ResultFile;
+    })
+  /** Not for the scheduler: a large result or artifact is on record. */
+  | { type: "object-kept"; key: string };
+
+/** What a person or a test sees of a run while it goes on. Calls must be quick. */
+export interface RunObserver {
+  attemptStarted?(task: string, attempt: number): void;
+  attemptFinished?(task: string, attempt: number, end: AttemptEnd & { retryAt?: number }): void;
+  taskFinished?(task: string, outcome: Outcome): void;
+  progress?(task: string, fraction: number, text?: string): void;
+}
+
+/** The part of the store that a run needs. */
+export interface RunChannel {
+  publish(channel: string, message: string): void;
+  close(): Promise<void>;
+}
+
+export interface RunHostOptions {
+  run: string;
+  digest: string;
+  params: { [name: string]: Json };
+  state: RunState;
+  results: RunResults;
+  factory: AttemptFactory;
+  executor: Executor;
+  journal: Pick<Journal, "append" | "finishRun">;
+  log: RunLog;
+  report: RunReport;
+  observer: RunObserver;
+  capacity: Capacity;
+  /** Unix milliseconds that never jump. */
+  now(): number;
+  random(): number;
+  /** Writes the journal; called at the end of each turn. */
+  commit(): void;
+  /** The run has its outcome and everything about it is in the journal. */
+  finished(outcome: RunOutcome, summary: RunSummary): void;
+  /** A bug of ours: the run cannot go on. */
+  broken(error: unknown): void;
+}
+
+/** An attempt in flight, as the shell sees it. */
+interface InFlight {
+  instance: Instance;
+  number: number;
+  attempt: Attempt | undefined;
+  stdout: LogStream | undefined;
+  stderr: LogStream | undefined;
+  /** When that ended which made this attempt possible; Unix milliseconds with fractions. */
+  cause: number | undefined;
+  /** Handed out right behind this one. */
+  next: InFlight | undefined;
+  stoppedBy: CancelledBy | undefined;
+}
+
+/** Output without any event is written after this time at the latest. */
+const quietFlushMs = 10;
+
+export class RunHost {
+  readonly #options: RunHostOptions;
+  readonly #inFlight = new Map<Instance, InFlight>();
+  readonly #awaited: ReadonlySet<string>;
+  readonly #gaps = new Percentiles();
+  readonly #drained = Promise.withResolvers<void>();
+  #inbox: JournaledEvent[] = [];
+  #isScheduled = false;
+  #channel: RunChannel | undefined;
+  #cause: number | undefined;
+  #wake: NodeJS.Timeout | undefined;
+  #quiet: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #startedAt: number;
+  #saidWrong = 0;
+  #isOver = false;
+
+  constructor(options: RunHostOptions) {
+    this.#options = options;
+    this.#startedAt = options.now();
+    this.#awaited = new Set(options.state.graph.tasks.flatMap((t) => t.waitFor?.event ?? []));
+  }
+
+  get run(): string {
+    return this.#options.run;
+  }
+
+  get state(): RunState {
+    return this.#options.state;
+  }
+
+  /** Keys of the tasks that run now, with their attempt. */
+  running(): { task: string; attempt: number }[] {
+    const { state } = this.#options;
+    return [...this.#inFlight.values()]
+      .filter((entry) => state.stateOf(entry.instance).id !== "handed")
+      .map((entry) => ({ task: state.keyOf(entry.instance), attempt: entry.number }));
+  }
+
+  /** Tasks reach the agent through this channel; it is closed when the run ends. */
+  connect(channel: RunChannel): void {
+    this.#channel = channel;
+  }
+
+  start(): void {
+    const { state, report, digest, params, capacity, now } = this.#options;
+    const { dag } = state.document.attributes;
+    report.runStarted({ dag, digest, tasks: state.graph.size, params });
+    this.#line("info", `run ${this.run} of ${dag} started: ${state.graph.size} tasks`);
+    this.#armDeadline();
+    this.#post({ type: "run-started", now: now(), capacity });
+  }
+
+  /** Rebuilds the state from the events of an earlier agent and goes on from there. */
+  resume(events: readonly JournaledEvent[], startedAt: number): void {
+    const { state, results, capacity, now, random } = this.#options;
+    this.#startedAt = startedAt;
+    for (const event of events) {
+      if (event.type === "object-kept") continue;
+      this.#keepResult(event);
+      state.handle(event);
+    }
+    if (state.phase === "finished") {
+      this.#line("warn", "the agent ended after the last task and before the run was closed");
+      void this.#finish(state.outcomeSoFar);
+      return;
+    }
+    this.#armDeadline();
+    if (events.length === 0) {
+      this.#post({ type: "run-started", now: now(), capacity });
+      return;
+    }
+    for (const instance of state.inFlight()) {
+      const { id } = state.stateOf(instance);
+      if (id === "handed") continue;
+      const task = state.keyOf(instance);
+      this.#line("warn", `${task}#${state.attemptOf(instance)} was lost with the agent`);
+      this.#post({
+        type: "attempt-finished",
+        task: instance,
+        attempt: state.attemptOf(instance),
+        outcome: { kind: "failed", failure: { reason: "lost", detail: "the agent ended" } },
+        now: now(),
+        random: random(),
+      });
+    }
+    this.#line("info", `run ${this.run} goes on: ${results.size} results are kept`);
+    this.#post({ type: "run-resumed", now: now(), capacity });
+    for (const command of state.openEvaluations()) this.#carryOut(command);
+  }
+
+  cancel(by: CancelledBy): void {
+    if (this.#isOver) return;
+    this.#line("warn", `the run is cancelled by ${by}`);
+    this.#post({ type: "cancel-requested", by, now: this.#options.now() });
+  }
+
+  /** Resolves when nothing runs any more; the run stays open in the journal. */
+  async drain(): Promise<void> {
+    if (this.#isOver) return;
+    this.#post({ type: "drain-requested", now: this.#options.now() });
+    await this.#drained.promise;
+  }
+
+  /** Ends every attempt at once, without an outcome: they are settled as lost after a restart. */
+  abandon(): void {
+    this.#isOver = true;
+    clearTimeout(this.#wake);
+    clearTimeout(this.#quiet);
+    clearTimeout(this.#deadline);
+    for (const entry of this.#inFlight.values()) entry.attempt?.stop(0);
+    this.#inFlight.clear();
+  }
+
+  /** A publication by a task on the run's store. */
+  published(channel: string, message: string): void {
+    const { log, report, observer, now } = this.#options;
+    if (this.#awaited.has(channel)) this.#post({ type: "event-published", channel, now: now() });
+    const read = readTaskMessage(channel, message);
+    if (read === undefined) return;
+    if (typeof read === "string") {
+      this.#saidWrong += 1;
+      if (this.#saidWrong <= 10) this.#line("warn", read);
+    } else if (read.type === "log") {
+      const { type, ...line } = read;
+      log.task(line);
+    } else if (read.type === "progress") {
+      report.progress(read.task, read.attempt, read);
+      observer.progress?.(read.task, read.fraction, read.text);
+    } else {
+      report.addArtifact(read.task, read.attempt, read);
+    }
+    this.#flushSoon();
+  }
+
+  /** An object is on record: noted in the same commit, so that it is not recorded again. */
+  objectKept(key: string): void {
+    this.#options.journal.append(this.run, [{ type: "object-kept", key }]);
+    this.#flushSoon();
+  }
+
+  // ---- turns ----
+
+  #post(event: JournaledEvent): void {
+    if (this.#isOver) return;
+    this.#inbox.push(event);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    // A microtask: everything that one read from a socket brings is one turn.
+    queueMicrotask(() => this.#turn());
+  }
+
+  #turn(): void {
+    const { executor, journal, commit } = this.#options;
+    const events: JournaledEvent[] = [];
+    this.#cause = undefined;
+    try {
+      for (let event = this.#inbox.shift(); event !== undefined; event = this.#inbox.shift()) {
+        events.push(event);
+        this.#handle(event);
+      }
+      journal.append(this.run, events);
+      if (this.#startsOnlyOnce) {
+        this.#flushLog();
+        commit();
+      }
+      executor.flush();
+      this.#flushLog();
+      commit();
+    } catch (error) {
+      this.#isOver = true;
+      this.#options.broken(error);
+    } finally {
+      this.#startsOnlyOnce = false;
+      this.#isScheduled = false;
+    }
+  }
+
+  /** An attempt of this turn must not be begun twice: the journal is written before it starts. */
+  #startsOnlyOnce = false;
+
+  #handle(event: JournaledEvent): void {
+    if (event.type === "object-kept") return;
+    const { state } = this.#options;
+    if (event.type === "attempt-finished") {
+      this.#keepResult(event);
+      this.#noteCause(event);
+    }
+    const commands = state.handle(event);
+    if (event.type === "attempt-finished") this.#reportAttempt(event, commands);
+    for (const command of commands) this.#carryOut(command);
+    if (event.type === "attempt-finished" || event.type === "attempt-returned") {
+      this.#releaseBehind(event.task);
+    }
+  }
+
+  #keepResult(event: JournaledEvent): void {
+    if (event.type !== "attempt-finished") return;
+    const { results } = this.#options;
+    if (event.file !== undefined) results.set(event.task, { file: event.file });
+    else if (event.result !== undefined) results.set(event.task, { value: event.result });
+  }
+
+  #noteCause(event: Extract<JournaledEvent, { type: "attempt-finished" }>): void {
+    const { startedAt, wallMs } = event.facts ?? noFacts;
+    const endedAt =
+      startedAt === undefined || wallMs === undefined ? event.now : startedAt + wallMs;
+    if (this.#cause === undefined || endedAt > this.#cause) this.#cause = endedAt;
+  }
+
+  #carryOut(command: Command): void {
+    const { factory, now } = this.#options;
+    switch (command.type) {
+      case "start-attempt":
+        this.#startAttempt(command);
+        break;
+      case "stop-attempt": {
+        const entry = this.#inFlight.get(command.task);
+        if (entry === undefined) break;
+        entry.stoppedBy = command.by;
+        if (entry.attempt === undefined) this.#giveBack(entry);
+        else entry.attempt.stop(this.#options.state.taskOf(command.task).graceMs);
+        break;
+      }
+      case "evaluate-when": {
+        const { task } = command;
+        const holds = factory.evaluateWhen(task);
+        if (holds.ok) this.#post({ type: "when-evaluated", task, now: now(), holds: holds.value });
+        else this.#evaluationFailed(task, `when: ${holds.detail}`);
+        break;
+      }
+      case "evaluate-map": {
+        const { task } = command;
+        const items = factory.evaluateMap(task);
+        if (items.ok) {
+          this.#post({ type: "map-evaluated", task, now: now(), items: items.value.length });
+        } else this.#evaluationFailed(task, `map: ${items.detail}`);
+        break;
+      }
+      case "finish-task":
+        this.#taskFinished(command.task, command.outcome);
+        break;
+      case "announce-retry":
+        break; // told with the attempt that failed
+      case "wake-at":
+        clearTimeout(this.#wake);
+        this.#wake = setTimeout(
+          () => this.#post({ type: "time-passed", now: now() }),
+          Math.min(Math.max(0, command.at - now()) + 1, 2 ** 31 - 1),
+        );
+        break;
+      case "finish-run":
+        void this.#finish(command.outcome);
+        break;
+      case "report-drained":
+        this.#drained.resolve();
+        break;
+    }
+  }
+
+  #evaluationFailed(task: Instance, detail: string): void {
+    const failure: Failure = { reason: "bad-result", detail };
+    this.#post({ type: "evaluation-failed", task, now: this.#options.now(), failure });
+  }
+
+  // ---- attempts ----
+
+  #startAttempt({ task, attempt, behind }: Extract<Command, { type: "start-attempt" }>): void {
+    const { state, factory } = this.#options;
+    const entry: InFlight = {
+      instance: task,
+      number: attempt,
+      attempt: undefined,
+      stdout: undefined,
+      stderr: undefined,
+      cause: this.#cause,
+      next: undefined,
+      stoppedBy: undefined,
+    };
+    this.#inFlight.set(task, entry);
+    if (state.taskOf(task).retries.lost === 0) this.#startsOnlyOnce = true;
+    // The one before may have ended already, with its end still in the inbox: held until then.
+    const head =
+      behind === undefined ? undefined : (this.#inFlight.get(behind) ?? this.#ends.get(behind));
+    const isBehindEnded = behind !== undefined && this.#ends.has(behind);
+    if (head !== undefined) head.next = entry;
+    // Held here while what it needs cannot be told to the worker as a reference.
+    const isHeld = head?.attempt === undefined || isBehindEnded || !factory.plan(task).isDeferrable;
+    if (behind !== undefined && isHeld) return;
+    this.#execute(entry, head?.attempt);
+  }
+
+  #execute(entry: InFlight, behind?: Attempt): void {
+    const { factory, state, executor, observer, report } = this.#options;
+    const { instance, number } = entry;
+    const made = factory.make(instance, number, (task) => {
+      const needed = this.#inFlight.get(state.graph.indexOf.get(task) ?? -1);
+      return needed?.attempt?.call;
+    });
+    const key = state.keyOf(instance);
+    if (!made.ok) {
+      this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
+      return;
+    }
+    entry.attempt = executor.start(
+      made.spec,
+      {
+        started: () => observer.attemptStarted?.(key, number),
+        output: (stream, bytes) => {
+          entry[stream] ??= this.#options.log.stream(key, number, stream);
+          entry[stream].write(bytes);
+          this.#flushSoon();
+        },
+        ended: (end) => this.#ended(entry, end),
+      },
+      behind?.call,
+    );
+    report.attemptStarted(key, number);
+    this.#publish(key, "started");
+  }
+
+  #ended(entry: InFlight, end: AttemptEnd | "returned"): void {
+    const { instance, number } = entry;
+    entry.stdout?.end();
+    entry.stderr?.end();
+    // Taken back by the scheduler in the meantime: what a worker says of it no longer matters.
+    if (this.#inFlight.get(instance) !== entry) return;
+    if (end === "returned" && this.#options.state.stateOf(instance).id === "handed") {
+      // Still behind a task whose end the scheduler has not seen: held until then.
+      entry.attempt = undefined;
+      return;
+    }
+    this.#inFlight.delete(instance);
+    const { now, random } = this.#options;
+    this.#ends.set(instance, entry);
+    if (end === "returned") {
+      this.#post({ type: "attempt-returned", task: instance, attempt: number, now: now() });
+      return;
+    }
+    const { outcome, facts, result, file } = end;
+    const by = entry.stoppedBy;
+    const startedAt = facts.startedAt;
+    if (startedAt !== undefined && entry.cause !== undefined) {
+      this.#gaps.add(Math.max(0, startedAt - entry.cause));
+    }
+    this.#post({
+      type: "attempt-finished",
+      task: instance,
+      attempt: number,
+      outcome:
+        outcome.kind === "cancelled" && by !== undefined ? { kind: "cancelled", by } : outcome,
+      now: now(),
+      random: random(),
+      facts,
+      ...(result === undefined ? {} : { result }),
+      ...(file === undefined ? {} : { file }),
+    });
+  }
+
+  /** Entries whose end is on its way through the inbox. */
+  readonly #ends = new Map<Instance, InFlight>();
+
+  #giveBack(entry: InFlight): void {
+    this.#ended(entry, "returned");
+  }
+
+  /** What was handed out behind an instance that is over: started now, or forgotten. */
+  #releaseBehind(instance: Instance): void {
+    const ended = this.#ends.get(instance);
+    this.#ends.delete(instance);
+    const { state } = this.#options;
+    let before = ended;
+    for (let entry = ended?.next; entry !== undefined; before = entry, entry = entry.next) {
+      const { id } = state.stateOf(entry.instance);
+      const isCurrent = this.#inFlight.get(entry.instance) === entry;
+      if (!isCurrent) continue;
+      if (id !== "running" && id !== "handed" && id !== "stopping") {
+        this.#inFlight.delete(entry.instance); // taken back
+        continue;
+      }
+      if (before === ended && this.#cause !== undefined) entry.cause = this.#cause;
+      if (entry.attempt !== undefined) continue;
+      if (id === "stopping") this.#giveBack(entry);
+      else if (before === ended) this.#execute(entry);
+      else if (before?.attempt !== undefined && this.#isDeferrable(entry)) {
+        this.#execute(entry, before.attempt);
+      }
+    }
+  }
+
+  #isDeferrable(entry: InFlight): boolean {
+    return this.#options.factory.plan(entry.instance).isDeferrable;
+  }
+
+  // ---- telling ----
+
+  #reportAttempt(
+    event: Extract<JournaledEvent, { type: "attempt-finished" }>,
+    commands: readonly Command[],
+  ): void {
+    const { state, report, observer } = this.#options;
+    const { task: instance, attempt, outcome, facts = noFacts, result, file } = event;
+    const key = state.keyOf(instance);
+    const isFinal = state.stateOf(instance).id === "finished";
+    const end: AttemptEnd = {
+      outcome,
+      facts,
+      ...(result === undefined ? {} : { result }),
+      ...(file === undefined ? {} : { file }),
+    };
+    report.attemptFinished({ task: key, attempt, isFinal }, end);
+    if (file !== undefined) report.keepResult(key, attempt, file);
+    const task = state.taskOf(instance);
+    if (outcome.kind === "succeeded" && task.outputs !== undefined) {
+      report.collectOutputs(key, attempt, task.outputs);
+    }
+    const retry = commands.find((c) => c.type === "announce-retry");
+    if (outcome.kind === "failed") {
+      const next =
+        retry === undefined ? "" : `; next attempt in ${Math.max(0, retry.at - event.now)} ms`;
+      this.#line(
+        retry === undefined ? "error" : "warn",
+        `${key}#${attempt} failed: ${describeFailure(outcome.failure)}${next}`,
+      );
+    }
+    observer.attemptFinished?.(key, attempt, {
+      ...end,
+      ...(retry === undefined ? {} : { retryAt: retry.at }),
+    });
+  }
+
+  #taskFinished(instance: Instance, outcome: Outcome): void {
+    const { state, report, observer } = this.#options;
+    const key = state.keyOf(instance);
+    const hadAttempt = state.attemptOf(instance) > 0 && outcome.kind !== "skipped";
+    if (!hadAttempt) report.taskFinished(key, outcome);
+    this.#publish(key, outcome.kind);
+    observer.taskFinished?.(key, outcome);
+  }
+
+  #publish(key: string, what: string): void {
+    const channel = `task.${key}.${what}`;
+    this.#channel?.publish(channel, `{"task":${JSON.stringify(key)},"state":"${what}"}`);
+    if (this.#awaited.has(channel)) {
+      this.#post({ type: "event-published", channel, now: this.#options.now() });
+    }
+  }
+
+  #line(level: LogLevel, text: string): void {
+    this.#options.log.agent(level, text);
+    this.#flushSoon();
+  }
+
+  #flushSoon(): void {
+    if (this.#isScheduled || this.#isOver) return;
+    this.#quiet ??= setTimeout(() => {
+      this.#quiet = undefined;
+      this.#flushLog();
+      this.#options.commit();
+    }, quietFlushMs);
+  }
+
+  #flushLog(): void {
+    const flushed = this.#options.log.flush();
+    // Kept in memory and tried again with the next turn; the journal's own commit tells of the disk.
+    if (!flushed.ok) this.#quiet ??= setTimeout(() => this.#retryFlush(), 1000);
+  }
+
+  #retryFlush(): void {
+    this.#quiet = undefined;
+    this.#flushLog();
+    this.#options.commit();
+  }
+
+  #armDeadline(): void {
+    const { timeoutMs } = this.#options.state.document.attributes;
+    if (timeoutMs === undefined) return;
+    const leftMs = this.#startedAt + timeoutMs - this.#options.now();
+    this.#deadline = setTimeout(
+      () => this.cancel("policy"),
+      Math.min(Math.max(leftMs, 0), 2 ** 31 - 1),
+    );
+  }
+
+  // ---- end ----
+
+  async #finish(outcome: RunOutcome): Promise<void> {
+    try {
+      clearTimeout(this.#deadline);
+      clearTimeout(this.#wake);
+      this.#channel?.publish("run.finished", JSON.stringify({ outcome: outcome.kind }));
+      // Publications that tasks made last are still on their way from the store's thread.
+      await this.#channel?.close();
+      await nextTurn();
+      await this.#options.report.settled();
+      this.#isOver = true;
+      const summary = this.#summary();
+      const { log, journal, report, commit, finished } = this.#options;
+      log.agent("info", `run ${this.run} ${describeRun(outcome)} in ${summary.wallMs} ms`);
+      clearTimeout(this.#quiet);
+      log.close();
+      report.runFinished(outcome, summary);
+      journal.finishRun(this.run, outcome);
+      commit();
+      this.#drained.resolve();
+      finished(outcome, summary);
+    } catch (error) {
+      this.#options.broken(error);
+    }
+  }
+
+  #summary(): RunSummary {
+    const { succeeded, failed, skipped, cancelled, attempts, total } = this.state.counts;
+    const p50 = this.#gaps.at(0.5);
+    const p99 = this.#gaps.at(0.99);
+    return {
+      tasks: total,
+      succeeded,
+      failed,
+      skipped,
+      cancelled,
+      attempts,
+      wallMs: Math.round(this.#options.now() - this.#startedAt),
+      ...(p50 === undefined ? {} : { interTaskP50Ms: round3(p50) }),
+      ...(p99 === undefined ? {} : { interTaskP99Ms: round3(p99) }),
+    };
+  }
+}
+
+function round3(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+/** A failure in one sentence, for people. */
+export function describeFailure(failure: Failure): string {
+  switch (failure.reason) {
+    case "exit-code":
+      return `it ended with exit code ${failure.code}`;
+    case "signal":
+      return `it was ended by ${failure.signal}`;
+    case "bad-result":
+      return failure.detail;
+    case "timeout":
+      return `it took longer than ${failure.limitMs} ms`;
+    case "cpu-time":
+      return `it used more than ${failure.limitMs} ms of CPU time`;
+    case "out-of-memory":
+      return "it ran out of memory";
+    case "output-limit":
+      return `it wrote more than ${failure.limitBytes} bytes`;
+    case "pids-limit":
+      return `it made more than ${failure.limit} processes`;
+    case "disk-limit":
+      return `it wrote more than ${failure.limitBytes} bytes to disk`;
+    case "spawn":
+      return `it could not be started: ${failure.detail} (${failure.errno})`;
+    case "sandbox":
+    case "backend":
+      return failure.detail;
+    case "lost":
+      return `it was lost${failure.detail === undefined ? "" : `: ${failure.detail}`}`;
+    case "internal":
+      return `a bug of edgedag: ${failure.detail}`;
+  }
+}
+
+/** `succeeded`, `failed (a, b)` or `was cancelled by user`. */
+export function describeRun(outcome: RunOutcome): string {
+  if (outcome.kind === "succeeded") return "succeeded";
+  if (outcome.kind === "cancelled") return `was cancelled by ${outcome.by}`;
+  const { failed } = outcome;
+  const more = failed.length > 5 ? ` and ${failed.length - 5} more` : "";
+  return `failed (${failed.slice(0, 5).join(", ")}${more})`;
+}

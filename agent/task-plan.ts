@@ -1,0 +1,62 @@
+// The compiled templates of one task, made once however many attempts and items it has.
+import type { TaskAttributes } from "../protocol/dag.ts";
+import type { Result } from "../protocol/diagnostic.ts";
+import {
+  asPath,
+  type CompiledTemplate,
+  compileShell,
+  compileTemplate,
+  references,
+} from "../protocol/template.ts";
+import { type CompiledValue, compileValue } from "../protocol/template-value.ts";
+
+export interface TaskPlan {
+  argv?: CompiledTemplate[];
+  script?: CompiledTemplate<"shell">;
+  args?: CompiledValue;
+  env: [string, CompiledTemplate][];
+  when: CompiledTemplate[];
+  map?: CompiledTemplate;
+  /**
+   * Everything that it takes from other tasks can be passed as a reference, so that the task can
+   * be handed to a worker before they have finished.
+   */
+  isDeferrable: boolean;
+}
+
+export function planTask(task: TaskAttributes): TaskPlan {
+  const { run } = task;
+  const env = Object.entries(task.env ?? {}).map(([name, text]): [string, CompiledTemplate] => [
+    name,
+    compiled(compileTemplate(text)),
+  ]);
+  const args = task.args === undefined ? undefined : compileValue(task.args);
+  return {
+    ...(run.kind === "command" ? { argv: run.argv.map((t) => compiled(compileTemplate(t))) } : {}),
+    ...(run.kind === "shell" ? { script: compiled(compileShell(run.script)) } : {}),
+    ...(args === undefined ? {} : { args }),
+    env,
+    when: (task.when ?? []).map((t) => compiled(compileTemplate(t))),
+    ...(typeof task.map === "string" ? { map: compiled(compileTemplate(task.map)) } : {}),
+    isDeferrable:
+      env.every(([, template]) => references(template).needs.size === 0) &&
+      (args === undefined || isReferable(args)),
+  };
+}
+
+// Only whole results and paths into them can be references; everything else is evaluated here.
+function isReferable(value: CompiledValue): boolean {
+  if (value.kind === "constant") return true;
+  if (value.kind === "template") {
+    return asPath(value.template) !== undefined || references(value.template).needs.size === 0;
+  }
+  return value.kind === "list"
+    ? value.entries.every(isReferable)
+    : value.entries.every(([, entry]) => isReferable(entry));
+}
+
+// Documents are validated before they come here: a template that does not compile is our bug.
+function compiled<T>(result: Result<T>): T {
+  if (result.ok) return result.value;
+  throw new Error(`a template passed validation: ${result.diagnostics[0]?.message}`);
+}

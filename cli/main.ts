@@ -1,0 +1,149 @@
+// The command `edgedag`: what there is, and where each part begins. Commands are loaded when they
+// are called, because a run on a small device must not pay for the others.
+import { Command, CommanderError, Option } from "commander";
+import { exitCodes } from "../protocol/exit-codes.ts";
+import { readParams } from "./print.ts";
+import { findRoot, versionOf } from "./surroundings.ts";
+
+const io = { stdout: process.stdout, stderr: process.stderr };
+
+async function main(argv: readonly string[]): Promise<number> {
+  const { env } = process;
+  let code: number = exitCodes.ok;
+  const program = new Command("edgedag")
+    .description("Runs DAGs of tasks on edge nodes and delivers every result and log line.")
+    .version(versionOf(findRoot()))
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: false });
+  const collect = (value: string, all: string[]) => [...all, value];
+  const param = () =>
+    new Option("-p, --param <name=value>", "value of a param (repeatable)")
+      .argParser(collect)
+      .default([], "none");
+
+  program
+    .command("run <dag>")
+    .description("run a DAG in the foreground, without a master")
+    .option("--state <folder>", "keep the state there; an unfinished run goes on")
+    .option("--slots <n>", "attempts that run at once", (text) => positive("--slots", text))
+    .addOption(param())
+    .option("--json", "print one JSON object at the end, progress on stderr", false)
+    .option("-q, --quiet", "print nothing but errors (and --json)", false)
+    .action(async (dag: string, options) => {
+      const params = readParams(options.param);
+      if (!params.ok) return program.error(params.message, { exitCode: exitCodes.usage });
+      const { run } = await import("./run.ts");
+      code = await run(dag, { ...options, params: params.value, env }, io);
+    });
+  program
+    .command("agent")
+    .description("run the agent as a service; configured by environment variables (edgedag config)")
+    .action(async () => {
+      const { agent } = await import("./agent.ts");
+      code = await agent({ env: await withDotenv(env) }, io);
+    });
+  program
+    .command("master")
+    .description("run the core services; configured by environment variables (edgedag config)")
+    .action(async () => {
+      const { master } = await import("./master.ts");
+      code = await master(await withDotenv(env), io);
+    });
+  program
+    .command("up")
+    .description("run a master and one agent on this machine")
+    .option("--dir <folder>", "one folder for the state of both")
+    .action(async (options) => {
+      const { up } = await import("./up.ts");
+      code = await up({ ...options, env: await withDotenv(env) }, io);
+    });
+  program
+    .command("validate <paths...>")
+    .description("check DAG documents or artifacts and explain all that is wrong")
+    .option("--json", "print JSON")
+    .action(async (paths: string[], options) => {
+      const { validate } = await import("./validate.ts");
+      code = await validate(paths, options, io);
+    });
+  program
+    .command("graph <dag>")
+    .description("draw a DAG")
+    .addOption(new Option("--format <format>", "").choices(["mermaid", "dot"]).default("mermaid"))
+    .action(async (dag: string, options) => {
+      const { graph } = await import("./graph.ts");
+      code = await graph(dag, options, io);
+    });
+  program
+    .command("pack <dag>")
+    .description("make one artifact file of a DAG and every file that it needs")
+    .requiredOption("-o, --out <file>", "where to write it")
+    .action(async (dag: string, options) => {
+      const { pack } = await import("./pack-command.ts");
+      code = await pack(dag, options, io);
+    });
+  program
+    .command("schema")
+    .description("print the JSON Schema of DAG documents")
+    .action(async () => {
+      const { schema } = await import("./schema.ts");
+      code = await schema(io);
+    });
+  program
+    .command("health")
+    .description("say whether the agent on this machine is well (exit code 0 or 69)")
+    .option("--state <folder>", "the agent's EDGEDAG_STATE")
+    .action(async (options) => {
+      const { health } = await import("./health.ts");
+      code = health({ ...options, env }, io);
+    });
+  program
+    .command("config")
+    .description("print every variable with its value's origin; --markdown prints the table")
+    .option("--markdown", "print the table of the documentation", false)
+    .action(async (options) => {
+      const { config } = await import("./config.ts");
+      code = config({ ...options, env }, io);
+    });
+  const { addClientCommands } = await import("./client-commands.ts");
+  addClientCommands(program, {
+    env,
+    io,
+    param,
+    ended: (exitCode) => {
+      code = exitCode;
+    },
+  });
+
+  try {
+    await program.parseAsync(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // commander has said it already; 0 is for --help and --version.
+    return error.exitCode === 1 ? exitCodes.usage : error.exitCode;
+  }
+  return code;
+}
+
+function positive(name: string, text: string): number {
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number > 0) return number;
+  throw new CommanderError(exitCodes.usage, "edgedag.number", `${name} must be a positive number`);
+}
+
+/** A file `.env` in the current folder fills in what the environment does not have. */
+async function withDotenv(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
+  const { config } = await import("dotenv");
+  const own = { ...env };
+  config({ processEnv: own as Record<string, string>, quiet: true });
+  return own;
+}
+
+try {
+  // Everything is closed by now; a handle of a library that is left must not keep the process.
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`edgedag: a bug of edgedag, please report it: ${story}\n`);
+  process.exitCode = exitCodes.internal;
+}

@@ -1,0 +1,31 @@
+// How commands print findings, and how they read `name=value` options.
+import type { Diagnostic } from "../protocol/diagnostic.ts";
+import { formatDiagnostic } from "../protocol/diagnostic.ts";
+import type { Json } from "../protocol/json.ts";
+import type { Io } from "./io.ts";
+
+export function printDiagnostics(io: Io, diagnostics: readonly Diagnostic[]): void {
+  for (const diagnostic of diagnostics) io.stderr.write(`${formatDiagnostic(diagnostic)}\n`);
+}
+
+/** `name=value` options: the value is JSON where it parses as such, else a text. */
+export function readParams(
+  pairs: readonly string[],
+): { ok: true; value: { [name: string]: Json } } | { ok: false; message: string } {
+  const entries: [string, Json][] = [];
+  for (const pair of pairs) {
+    const at = pair.indexOf("=");
+    if (at <= 0) return { ok: false, message: `--param ${pair} is not name=value` };
+    entries.push([pair.slice(0, at), readValue(pair.slice(at + 1))]);
+  }
+  return { ok: true, value: Object.fromEntries(entries) };
+}
+
+function readValue(text: string): Json {
+  try {
+    return JSON.parse(text) as Json; // nothing but Json comes out
+  } catch (error) {
+    if (error instanceof SyntaxError) return text;
+    throw error;
+  }
+}
