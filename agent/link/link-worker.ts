@@ -31,7 +31,7 @@ export class LinkWorker {
   #sessionTimer: NodeJS.Timeout | undefined;
   #pumpTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
-  #acked = 0;
+  #acked: number;
   #closing: "no" | "flushing" | "saying-goodbye" | "closed" = "no";
 
   constructor(data: ThreadData, port: MessagePort) {
@@ -40,6 +40,7 @@ export class LinkWorker {
     this.#status = data.status;
     this.#clock = new SharedClock(data.shared);
     this.#reader = new OutboxReader(journalPath(data.stateDir));
+    this.#acked = this.#reader.bounds().acked;
     this.#checkpoints = new Checkpoints(this.#reader);
     this.#session = new Session({ heartbeatMs: data.heartbeatMs, backoff: data.backoff });
     this.#window = new ShipWindow(data.window);
@@ -152,6 +153,7 @@ export class LinkWorker {
 
   #greet(): void {
     const { node, boot, agentVersion, capabilities, labels, wantsRuns } = this.#data;
+    const { firstHeldSeq, nextSeq } = this.#reader.bounds();
     this.#send({
       type: "hello",
       version: linkVersion,
@@ -160,7 +162,8 @@ export class LinkWorker {
       agentVersion,
       capabilities,
       labels,
-      ...this.#reader.bounds(),
+      firstHeldSeq,
+      nextSeq,
       runs: Object.keys(this.#status.runs),
       wantsRuns,
     });
@@ -173,8 +176,15 @@ export class LinkWorker {
       return;
     }
     const [first] = decoded.diagnostics;
-    const detail = `a message of the master was not understood: ${first?.path} ${first?.message}`;
-    this.#handle({ type: "lost", detail });
+    const message = `a message of the master was not understood: ${first?.path} ${first?.message}`;
+    if (this.#session.state.id !== "live") {
+      this.#handle({ type: "lost", detail: message });
+      return;
+    }
+    // A newer master may say things that this agent does not know; records go on all the same.
+    const remedy = first?.remedy ?? "";
+    this.#tell({ type: "problem", problem: { code: "E_LINK_MESSAGE", path: "", message, remedy } });
+    this.#handle({ type: "heard" });
   }
 
   #startShipping(acked: number): void {

@@ -11,10 +11,12 @@ export interface OutboxRow {
   data: string;
 }
 
-/** Bounds for `hello`. */
+/** Which numbers the journal holds. */
 export interface OutboxBounds {
   firstHeldSeq: number;
   nextSeq: number;
+  /** What the master had acknowledged when the journal last wrote it down. */
+  acked: number;
 }
 
 export class OutboxReader {
@@ -43,8 +45,9 @@ export class OutboxReader {
 
   bounds(): OutboxBounds {
     const row = this.#bounds.get();
-    const nextSeq = Math.max(Number(row?.last ?? 0), Number(row?.acked ?? 0)) + 1;
-    return { firstHeldSeq: row?.first == null ? nextSeq : Number(row.first), nextSeq };
+    const acked = Number(row?.acked ?? 0);
+    const nextSeq = Math.max(Number(row?.last ?? 0), acked) + 1;
+    return { firstHeldSeq: row?.first == null ? nextSeq : Number(row.first), nextSeq, acked };
   }
 
   /**

@@ -244,7 +244,8 @@ export class Session {
         }
         if (now >= state.beatAt) {
           // On a fixed grid, but never several at once after a pause of the whole machine.
-          state.beatAt = Math.max(state.beatAt, now - this.#heartbeatMs) + this.#heartbeatMs;
+          const next = state.beatAt + this.#heartbeatMs;
+          state.beatAt = next > now ? next : now + this.#heartbeatMs;
           return [{ type: "beat" }];
         }
         return [];
