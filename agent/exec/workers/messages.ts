@@ -25,8 +25,8 @@ export interface ResultFile {
 
 export type WorkerMessage =
   | { kind: "hello"; hello: Hello }
-  | { kind: "done"; done: Done[] }
-  | { kind: "retire"; reason: string };
+  /** `retire`: nothing further is begun; why the worker is no longer clean. */
+  | { kind: "done"; done: Done[]; retire?: string };
 
 interface Fields {
   [name: string]: unknown;
@@ -48,9 +48,9 @@ export function decodeWorkerMessage(text: string): WorkerMessage | undefined {
       if (decoded === undefined) return undefined;
       done.push(decoded);
     }
-    return { kind: "done", done };
+    const { retire } = value;
+    return typeof retire === "string" ? { kind: "done", done, retire } : { kind: "done", done };
   }
-  if (typeof value["retire"] === "string") return { kind: "retire", reason: value["retire"] };
   if (isFields(value["hello"])) return decodeHello(value["hello"]);
   return undefined;
 }

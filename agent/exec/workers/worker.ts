@@ -54,6 +54,8 @@ export class Worker {
   #processEnd: ProcessEnd | undefined;
   #isChannelOpen = false;
   #isRetired = false;
+  /** It has said so itself: no call that it has not answered was begun. */
+  #isDone = false;
   #isGone = false;
   #timer: NodeJS.Timeout | undefined;
   #timerCall: Call | undefined;
@@ -163,19 +165,20 @@ export class Worker {
         this.#giveUp("the worker sent what is no message");
         return;
       }
-      if (message.kind === "retire") {
-        this.#retire();
-        // What the task left behind may still write: there is no telling for whom.
-        this.#marked.stdout = this.#answered;
-        this.#marked.stderr = this.#answered;
-        this.#process.kill(0);
-      } else {
-        for (const done of message.done) {
-          if (!this.#answer(done)) return;
-        }
-      }
+      for (const done of message.done) if (!this.#answer(done)) return;
+      if (message.retire !== undefined) this.#endClean();
     }
     this.#settle();
+  }
+
+  /** The worker has said that it begins nothing further. */
+  #endClean(): void {
+    this.#isDone = true;
+    this.#retire();
+    // What the task left behind may still write: there is no telling for whom.
+    this.#marked.stdout = this.#answered;
+    this.#marked.stderr = this.#answered;
+    this.#process.kill(0);
   }
 
   #answer(done: Done): boolean {
@@ -294,7 +297,10 @@ export class Worker {
 
   #channelClosed(): void {
     this.#isChannelOpen = false;
-    if (this.#processEnd !== undefined) return this.#end();
+    if (this.#processEnd !== undefined) {
+      this.#end();
+      return;
+    }
     this.#retire();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
@@ -320,7 +326,7 @@ export class Worker {
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
     while (this.#answered > 0) this.#finishFirst();
-    const running = this.#calls.shift();
+    const running = this.#isDone ? undefined : this.#calls.shift();
     if (running !== undefined) this.#failRunning(running, end);
     for (const call of this.#calls.splice(0)) call.listener.finished({ kind: "returned" });
     this.#events.gone(this, this.#hello === undefined ? this.#spawnFailure(end) : undefined);

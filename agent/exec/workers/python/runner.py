@@ -227,12 +227,12 @@ class Worker:
         if replaced is not None and self.retired is None:
             self.retired = replaced
         if self.answers:
-            text = '{"done":[%s]}' % ",".join(self.answers)
+            text = '{"done":[%s]' % ",".join(self.answers)
             del self.answers[:]
-            self.channel.send(text)
-        if self.retired is not None and self.retired is not True:
-            self.channel.send('{"retire":%s}' % self.results.text(self.retired))
-            self.retired = True
+            if self.retired is not None:
+                # In one frame: else the agent could send a call on seeing the answers alone.
+                text += ',"retire":%s' % self.results.text(self.retired)
+            self.channel.send(text + "}")
         self.last_flush = perf_counter()
         self.usage = None
         self.short_seconds = 0.0

@@ -1,0 +1,139 @@
+// Finds the function of a call: a file of the DAG by dynamic import, or inline code as a module.
+// Also makes `import "edgedag"` find the SDK. It never calls the function.
+import Module, { registerHooks, stripTypeScriptTypes } from "node:module";
+import { isAbsolute } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Call, Refusal } from "./protocol.ts";
+
+export type TaskFunction = (...args: unknown[]) => unknown;
+
+/** `isQuick`: its last call was too short to send the answers before it first. */
+export interface Entry {
+  run: TaskFunction;
+  isQuick: boolean;
+}
+
+// What @types/node does not tell of the CommonJS loader.
+interface CommonJsModule {
+  filename: string;
+  paths: string[];
+  exports: unknown;
+  _compile(code: string, filename: string): void;
+}
+const CommonJs = Module as unknown as {
+  new (id: string): CommonJsModule;
+  _nodeModulePaths(folder: string): string[];
+};
+
+export class Loader {
+  readonly #entries = new Map<string, Entry>();
+  /** Inline ES modules by their made-up URL. */
+  readonly #inline = new Map<string, string>();
+  #count = 0;
+
+  constructor(sdkUrl: string) {
+    registerHooks({
+      resolve: (specifier, context, next) => {
+        if (specifier === "edgedag") return { url: sdkUrl, shortCircuit: true };
+        if (this.#inline.has(specifier)) return { url: specifier, shortCircuit: true };
+        return next(specifier, context);
+      },
+      load: (url, context, next) => {
+        const source = this.#inline.get(url);
+        if (source === undefined) return next(url, context);
+        return { format: "module-typescript", source, shortCircuit: true };
+      },
+    });
+  }
+
+  known(call: Call, run: string): Entry | undefined {
+    return this.#entries.get(keyOf(call, run));
+  }
+
+  /** Rejects with a Refusal, or with whatever the user's module throws. */
+  async load(call: Call, run: string, cwd: string): Promise<Entry> {
+    const exports = await this.#exports(call, cwd);
+    const where = call.file ?? "the code";
+    const entry = { run: functionOf(exports, call.function, where), isQuick: false };
+    this.#entries.set(keyOf(call, run), entry);
+    return entry;
+  }
+
+  #exports(call: Call, cwd: string): Promise<unknown> | unknown {
+    const { file, code } = call;
+    if (file !== undefined) {
+      if (!isAbsolute(file)) throw new Refusal(`${file} is not an absolute path`);
+      return import(pathToFileURL(file).href);
+    }
+    if (code === undefined) throw new Refusal("the call names neither a file nor code");
+    const shown = `<task ${call.task.split("[", 1)[0] ?? ""}>`;
+    this.#count += 1;
+    // Before it is known what the code is, a name beside the task's files, so that its own imports
+    // are looked up from there.
+    if (/^\s*(?:import|export)\b/m.test(code)) {
+      const url = `${pathToFileURL(`${cwd}/${shown}.ts`).href}?inline=${this.#count}`;
+      this.#inline.set(url, code);
+      return import(url);
+    }
+    const module = new CommonJs(`${cwd}/${shown}`);
+    module.filename = `${cwd}/${shown}`;
+    module.paths = CommonJs._nodeModulePaths(cwd);
+    module._compile(`${stripTypeScriptTypes(code)}${exportOf(call.function)}`, module.filename);
+    return module.exports;
+  }
+}
+
+/** A script that only declares its function need not export it. */
+function exportOf(name: string): string {
+  if (!/^[A-Za-z_$][\w$]*$/.test(name)) return "";
+  return `\n;if (typeof module.exports === "object" && typeof ${name} === "function") module.exports.${name} ??= ${name};`;
+}
+
+function keyOf(call: Call, run: string): string {
+  return `${run}\0${call.function}\0${call.file ?? call.code ?? ""}`;
+}
+
+function functionOf(exports: unknown, dotted: string, where: string): TaskFunction {
+  let found = exports;
+  for (const name of dotted.split(".")) {
+    const owner = found;
+    found = memberOf(owner, name) ?? memberOf(memberOf(owner, "default"), name);
+    if (found === undefined) throw new Refusal(notFound(owner, dotted, name, where));
+  }
+  if (typeof found !== "function") {
+    throw new Refusal(`\`${dotted}\` in ${where} is not a function but ${typeof found}`);
+  }
+  return found as TaskFunction; // any function may be called with anything
+}
+
+function memberOf(owner: unknown, name: string): unknown {
+  const canHave = (typeof owner === "object" && owner !== null) || typeof owner === "function";
+  return canHave && Object.hasOwn(owner, name) ? Reflect.get(owner, name) : undefined;
+}
+
+function notFound(owner: unknown, dotted: string, name: string, where: string): string {
+  const names = typeof owner === "object" && owner !== null ? Object.keys(owner) : [];
+  const known = names.filter((key) => typeof memberOf(owner, key) === "function");
+  const near = known.find((key) => distance(key, name) <= Math.max(1, name.length / 3));
+  const hint =
+    near !== undefined
+      ? `did you mean \`${near}\`?`
+      : known.length > 0
+        ? `it exports: ${known.slice(0, 10).join(", ")}`
+        : "it exports no function";
+  return `there is no function \`${dotted}\` in ${where}; ${hint}`;
+}
+
+/** Levenshtein's. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,34 @@
+// What passes between the runner's parts: a call as the agent sends it, and where the SDK looks.
+
+export type Value = null | boolean | number | string | Value[] | { [name: string]: Value };
+
+/** As in PROTOCOL.md; `env`, `run` and `cwd` are those of the call before when they are absent. */
+export interface Call {
+  id: number;
+  task: string;
+  attempt: number;
+  function: string;
+  file?: string;
+  code?: string;
+  args?: { [name: string]: Value };
+  inputs?: { [name: string]: Value };
+  run?: string;
+  cwd?: string;
+  env?: { [name: string]: string };
+  own?: { [name: string]: string };
+  after?: true;
+}
+
+/** The SDK finds it under `Symbol.for("edgedag.worker")` of globalThis. */
+export interface WorkerContext {
+  call: Call | undefined;
+  env: { [name: string]: string };
+  resolve(value: Value): Value;
+  /** Sends the answers that are held back: to be called before anything that may wait. */
+  flush(): void;
+}
+
+export const contextKey = Symbol.for("edgedag.worker");
+
+/** The text is for people and needs no stack. */
+export class Refusal extends Error {}

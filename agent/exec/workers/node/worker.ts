@@ -1,0 +1,328 @@
+// Runs calls one after another and answers each. Synchronous calls never turn the event loop; it
+// turns while a Promise is waited for. Every step here is on the way of a call of microseconds.
+import type { Channel } from "./channel.ts";
+import { writeAll } from "./channel.ts";
+import { Environment } from "./environment.ts";
+import { describe } from "./failures.ts";
+import { Hygiene } from "./hygiene.ts";
+import type { Entry, Loader } from "./loader.ts";
+import { type Call, contextKey, Refusal, type WorkerContext } from "./protocol.ts";
+import { inlineBytes, resultText, Values, writeResultFile } from "./values.ts";
+
+// What @types/node leaves out: both are older than any supported version.
+interface ProcessParts {
+  reallyExit(code: number): never;
+  /** Runs the pending ticks and microtasks, and tells of rejections that nobody handles. */
+  _tickCallback(): void;
+}
+const internals = process as unknown as ProcessParts;
+
+const quickMs = 0.2;
+const flushMs = 0.5;
+const measuredMs = 0.5;
+
+/** Thrown by process.exit, so that the rest of the task does not run. */
+class Exit extends Error {}
+
+interface Frame {
+  calls: Call[];
+  next: number;
+  hasRefs: boolean;
+}
+
+interface Running {
+  call: Call;
+  entry: Entry | undefined;
+  startedAt: number;
+  start: number;
+}
+
+export class NodeWorker {
+  readonly #channel: Channel;
+  readonly #loader: Loader;
+  readonly #values = new Values();
+  readonly #environment = new Environment();
+  readonly #hygiene: Hygiene;
+  readonly #mark: Buffer;
+  readonly #context: WorkerContext;
+  #answers: string[] = [];
+  #frame: Frame = { calls: [], next: 0, hasRefs: false };
+  #running: Running | undefined;
+  /** Set by process.exit during the call. */
+  #exitCode: number | undefined;
+  #isLastOk = true;
+  #retired: string | undefined;
+  #lastFlush = 0;
+  #run = "";
+  #cwd = "";
+  #enteredCwd = "";
+  #usage: NodeJS.CpuUsage | undefined;
+  #maxRss = 0;
+  #shortMs = 0;
+
+  constructor(options: { channel: Channel; loader: Loader; mark: Buffer }) {
+    this.#channel = options.channel;
+    this.#loader = options.loader;
+    this.#mark = Buffer.concat([options.mark, Buffer.alloc(4)]);
+    this.#context = {
+      call: undefined,
+      env: this.#environment.current,
+      resolve: (value) => this.#values.resolve(value),
+      flush: () => this.#flush(),
+    };
+    Reflect.set(globalThis, contextKey, this.#context);
+    this.#guardProcess();
+    // Last: it takes what is open now as the worker's own.
+    this.#hygiene = new Hygiene();
+  }
+
+  /** Serves until the agent closes the channel, or until a call turns asynchronous. */
+  serve(): void {
+    for (;;) {
+      while (this.#frame.next < this.#frame.calls.length) {
+        const call = this.#frame.calls[this.#frame.next];
+        this.#frame.next += 1;
+        if (call !== undefined && !this.#begin(call)) return;
+      }
+      this.#flush();
+      const text = this.#channel.read();
+      // The agent is gone: exit handlers of tasks belong to nobody now.
+      if (text === undefined) return internals.reallyExit(0);
+      // Only the agent writes here.
+      const { run } = JSON.parse(text) as { run: Call[] };
+      this.#frame = { calls: run, next: 0, hasRefs: text.includes('"$ref"') };
+    }
+  }
+
+  /** False: the call goes on, and `serve` is called again when it has ended. */
+  #begin(call: Call): boolean {
+    if (this.#retired !== undefined) {
+      this.#answers.push(`{"id":${call.id},"returned":true}`);
+      return true;
+    }
+    this.#environment.enter(call);
+    this.#context.env = this.#environment.current;
+    if (call.cwd !== undefined) this.#cwd = call.cwd;
+    if (call.run !== undefined && call.run !== this.#run) {
+      this.#run = call.run;
+      this.#values.clear();
+    }
+    if (call.after === true && !this.#isLastOk) {
+      this.#clean(call.id);
+      this.#answers.push(`{"id":${call.id},"skipped":true}`);
+      return true;
+    }
+    this.#usage ??= process.cpuUsage();
+    const entry = this.#loader.known(call, this.#run);
+    if (entry?.isQuick !== true && this.#answers.length > 0) this.#flush();
+    const start = performance.now();
+    const running: Running = { call, entry, startedAt: performance.timeOrigin + start, start };
+    this.#running = running;
+    this.#context.call = call;
+    try {
+      if (this.#cwd !== this.#enteredCwd) {
+        process.chdir(this.#cwd);
+        this.#enteredCwd = process.cwd();
+        this.#cwd = this.#enteredCwd;
+      }
+      if (entry === undefined) {
+        this.#follow(running, this.#load(running));
+        return false;
+      }
+      return this.#invoke(running, entry);
+    } catch (error) {
+      this.#fail(running, error);
+      return true;
+    }
+  }
+
+  async #load(running: Running): Promise<unknown> {
+    const entry = await this.#loader.load(running.call, this.#run, this.#cwd);
+    running.entry = entry;
+    return this.#callFunction(running.call, entry);
+  }
+
+  #callFunction(call: Call, entry: Entry): unknown {
+    const { args } = call;
+    const { run } = entry;
+    if (args === undefined) return run();
+    return run(this.#frame.hasRefs ? this.#values.resolve(args) : args);
+  }
+
+  #invoke(running: Running, entry: Entry): boolean {
+    const result = this.#callFunction(running.call, entry);
+    if (isThenable(result)) {
+      this.#follow(running, result);
+      return false;
+    }
+    // Promises and ticks that it has left belong to this call, also when they fail.
+    internals._tickCallback();
+    if (this.#running === running) this.#succeed(running, result);
+    return true;
+  }
+
+  #follow(running: Running, promise: PromiseLike<unknown>): void {
+    // A Promise that never settles must not end the process; `beforeExit` tells.
+    const settle = (end: () => void) => {
+      // Outside of the task's stack and of its microtasks; all ticks it has left run before.
+      setImmediate(() => {
+        if (this.#running !== running) return;
+        end();
+        this.serve();
+      });
+    };
+    promise.then(
+      (value) => settle(() => this.#succeed(running, value)),
+      (error: unknown) => settle(() => this.#fail(running, error)),
+    );
+  }
+
+  #succeed(running: Running, value: unknown): void {
+    let text: string;
+    let answer: string;
+    try {
+      const code = this.#exitCode ?? exitCodeOf(process.exitCode);
+      if (code !== undefined && code !== 0) {
+        return this.#finish(running, `"ok":false,"reason":"exit-code","code":${code}`, false);
+      }
+      text = resultText(this.#exitCode === undefined ? value : null);
+      if (text.length * 3 > inlineBytes && Buffer.byteLength(text) > inlineBytes) {
+        const folder = this.#environment.current["EDGEDAG_SHM"];
+        if (folder === undefined) {
+          throw new Refusal("the result is large, and EDGEDAG_SHM names no folder for it");
+        }
+        const name = `${process.pid}-${running.call.id}.json`;
+        const path = writeResultFile(folder, name, text);
+        this.#values.keep(running.call.id, { file: path });
+        const sizeBytes = Buffer.byteLength(text);
+        answer = `"ok":true,"resultFile":${JSON.stringify(path)},"sizeBytes":${sizeBytes}`;
+      } else {
+        this.#values.keep(running.call.id, { text });
+        answer = `"ok":true,"result":${text}`;
+      }
+    } catch (error) {
+      return this.#fail(running, error);
+    }
+    this.#finish(running, answer, true);
+  }
+
+  #fail(running: Running, error: unknown): void {
+    if (this.#exitCode !== undefined) return this.#succeed(running, null);
+    const { detail, trace } = describe(error);
+    const more = trace === undefined ? "" : `,"trace":${JSON.stringify(trace)}`;
+    const answer = `"ok":false,"reason":"bad-result","detail":${JSON.stringify(detail)}${more}`;
+    this.#finish(running, answer, false);
+  }
+
+  #finish(running: Running, answer: string, isOk: boolean): void {
+    const now = performance.now();
+    const wallMs = now - running.start;
+    const { call, entry } = running;
+    this.#running = undefined;
+    this.#context.call = undefined;
+    this.#isLastOk = isOk;
+    if (entry !== undefined) entry.isQuick = wallMs < quickMs;
+    let facts = `"startedAt":${running.startedAt.toFixed(3)},"wallMs":${wallMs.toFixed(4)}`;
+    if (wallMs > measuredMs) facts += this.#cpuFacts();
+    else this.#shortMs += wallMs;
+    if (this.#exitCode !== undefined) this.#retire("the task called process.exit");
+    this.#exitCode = undefined;
+    if (process.exitCode !== undefined) process.exitCode = undefined;
+    this.#clean(call.id);
+    this.#answers.push(`{"id":${call.id},${answer},${facts}}`);
+    if (this.#retired !== undefined || now - this.#lastFlush > flushMs) this.#flush();
+  }
+
+  #clean(id: number): void {
+    const left = this.#hygiene.leftover();
+    if (left !== undefined) this.#retire(left);
+    if (process.cwd() !== this.#enteredCwd) this.#enteredCwd = "";
+    this.#mark.writeUInt32LE(id, 8);
+    try {
+      writeAll(1, this.#mark, 12);
+      writeAll(2, this.#mark, 12);
+    } catch (error) {
+      this.#retire(`the worker's output cannot be marked: ${String(error)}`);
+    }
+  }
+
+  #flush(): void {
+    if (this.#answers.length > 0) {
+      const replaced = this.#hygiene.streamsReplaced();
+      if (replaced !== undefined) this.#retire(replaced);
+      // In one frame: else the agent could send a call on seeing the answers alone.
+      const retire =
+        this.#retired === undefined ? "" : `,"retire":${JSON.stringify(this.#retired)}`;
+      this.#channel.send(`{"done":[${this.#answers.join(",")}]${retire}}`);
+      this.#answers = [];
+    }
+    this.#lastFlush = performance.now();
+    this.#usage = undefined;
+    this.#shortMs = 0;
+  }
+
+  #retire(reason: string): void {
+    this.#retired ??= reason;
+  }
+
+  // Measured only for calls long enough to be worth it; the short ones before it in the same frame
+  // are taken off by their wall time.
+  #cpuFacts(): string {
+    const before = this.#usage ?? process.cpuUsage();
+    const now = process.cpuUsage();
+    this.#usage = now;
+    const userMs = Math.max(0, (now.user - before.user) / 1000 - this.#shortMs);
+    this.#shortMs = 0;
+    const systemMs = (now.system - before.system) / 1000;
+    let facts = `,"cpuUserMs":${userMs.toFixed(3)},"cpuSystemMs":${systemMs.toFixed(3)}`;
+    const maxRss = process.resourceUsage().maxRSS;
+    // The peak is the worker's; only a call that raised it has surely reached it.
+    if (maxRss > this.#maxRss && this.#maxRss > 0) facts += `,"maxRssBytes":${maxRss * 1024}`;
+    this.#maxRss = maxRss;
+    return facts;
+  }
+
+  #guardProcess(): void {
+    process.exit = (code?: number | string | null) => {
+      this.#exitCode ??= exitCodeOf(code ?? process.exitCode) ?? 0;
+      throw new Exit("process.exit");
+    };
+    // A stray error ends the call that runs, and the worker with it: whose it was is not known.
+    process.on("uncaughtException", (error) => this.#strayError(error));
+    process.on("unhandledRejection", (error) => this.#strayError(error));
+    process.on("beforeExit", () => {
+      const running = this.#running;
+      if (running === undefined) return;
+      this.#fail(
+        running,
+        new Refusal(
+          "the function waits for a Promise that can never settle: nothing is left to do",
+        ),
+      );
+      this.serve();
+    });
+  }
+
+  #strayError(error: unknown): void {
+    const running = this.#running;
+    this.#retire("an error of the task was not caught");
+    if (running === undefined) return this.#flush();
+    this.#fail(running, error);
+    // Not from here: in a synchronous call the loop below this frame goes on by itself.
+    if (this.#frame.next > 0) setImmediate(() => this.#resume());
+  }
+
+  #resume(): void {
+    if (this.#running === undefined) this.serve();
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  if (value === null || typeof value !== "object") return false;
+  return "then" in value && typeof value.then === "function";
+}
+
+function exitCodeOf(code: number | string | null | undefined): number | undefined {
+  if (code === undefined || code === null) return undefined;
+  return Number(code) & 0xff;
+}
