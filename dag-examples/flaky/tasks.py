@@ -52,7 +52,7 @@ def repair(path):
     return {"movies": kept, "repaired": repaired}
 
 
-def decades(movies):
+def decades(movies, repaired):
     """The best rated movie with at least 1,000 votes of each decade, ties by title."""
     best = {}
     for movie in movies:
@@ -66,4 +66,4 @@ def decades(movies):
     out = pathlib.Path("out")
     out.mkdir(exist_ok=True)
     (out / "decades.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return {"movies": len(movies), "best": result}
+    return {"movies": len(movies), "repaired": repaired, "best": result}

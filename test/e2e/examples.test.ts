@@ -30,12 +30,12 @@ interface Summary {
   artifacts: { task: string; name: string; path: string; sizeBytes: number }[];
 }
 
-const lessons: { lesson: string; document: string; code: number }[] = [
+const lessons: { lesson: string; document: string; code: number; slots?: string }[] = [
   { lesson: "weather", document: "dag.yaml", code: 0 },
   { lesson: "flights", document: "dag.yaml", code: 0 },
   { lesson: "flaky", document: "dag.yaml", code: 0 },
   { lesson: "flaky", document: "broken.yaml", code: 1 },
-  { lesson: "market", document: "dag.yaml", code: 0 },
+  { lesson: "market", document: "dag.yaml", code: 0, slots: "5" },
   { lesson: "bulk", document: "dag.yaml", code: 0 },
 ];
 
@@ -54,7 +54,7 @@ t.test("the expected results are what the tables give", async (t) => {
   }
 });
 
-for (const { lesson, document, code } of lessons) {
+for (const { lesson, document, code, slots } of lessons) {
   t.test(`${lesson}/${document} gives the expected results`, async (t) => {
     const folder = `${root}/dag-examples/${lesson}`;
     const expected = JSON.parse(await readFile(`${folder}/expected.json`, "utf8"))[
@@ -64,6 +64,7 @@ for (const { lesson, document, code } of lessons) {
     t.teardown(() => rm(state, { recursive: true, force: true }));
 
     const args = ["run", `${folder}/${document}`, "--state", state, "--json"];
+    if (slots !== undefined) args.push("--slots", slots);
     const ended = await run(edgedag, args);
     t.equal(ended.code, code, `exit code; stderr: ${ended.stderr.slice(-2000)}`);
     const summary = JSON.parse(ended.stdout) as Summary;
