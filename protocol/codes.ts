@@ -7,7 +7,8 @@ export const dagCodes = {
   E_DAG_FIELD: "A field or name is not known here, or must not be used.",
   E_DAG_TYPE: "A value has the wrong type.",
   E_DAG_REQUIRED: "A field that is needed is missing or empty.",
-  E_DAG_ID: "A task id, the name of the DAG or the name of a pool has characters that are not allowed.",
+  E_DAG_ID:
+    "A task id, the name of the DAG or the name of a pool has characters that are not allowed.",
   E_DAG_DUPLICATE: "A key, a task id or an edge is there twice.",
   E_DAG_UNKNOWN_TASK: "A task that is needed does not exist.",
   E_DAG_SELF_LOOP: "A task needs itself.",
