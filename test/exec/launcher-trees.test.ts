@@ -46,6 +46,15 @@ t.test("a tree is gone when its end is told", async (t) => {
     t.strictSame(survivors(token), []);
   });
 
+  t.test("a hundred descendants in fifty sessions are killed", async (t) => {
+    const token = newToken();
+    const told = tell(launcher, [fixture("many-sessions")], { env: envWith(token) });
+    await told.said("ready");
+    told.process.kill(50);
+    t.match((await told.done).end, { signal: "SIGKILL", facts: { forced: true } });
+    t.strictSame(survivors(token), []);
+  });
+
   t.test("a process that forks and dies all the time is caught", async (t) => {
     const token = newToken();
     const { end } = await run(launcher, [fixture("hops")], { env: envWith(token) });

@@ -126,7 +126,9 @@ export class CommandEncoder {
     }
     let at = this.#header(commandSpawn, id, size);
     const b = this.#buffer;
-    const timeoutMs = spec.timeoutMs === undefined ? 0 : Math.max(1, clampU32(spec.timeoutMs));
+    const wanted = spec.timeoutMs ?? u32Max;
+    // 0 says none; what does not fit into the field (49 days) must not become a shorter timeout.
+    const timeoutMs = wanted >= u32Max ? 0 : Math.max(1, clampU32(wanted));
     at = b.writeUInt32LE(timeoutMs, at);
     at = b.writeUInt32LE(clampU32(spec.graceMs), at);
     at = b.writeBigUInt64LE(

@@ -43,6 +43,8 @@ interface Live {
 }
 
 const maxComplaintChars = 4096;
+/** A launcher says hello in a millisecond or two; this tells it from a program that never will. */
+const helloTimeoutMs = 10_000;
 
 export class Launcher implements ProcessStarter {
   readonly #child: ChildProcess;
@@ -62,7 +64,15 @@ export class Launcher implements ProcessStarter {
   /** Rejects when the binary cannot be started or speaks another version of the protocol. */
   static async start(options: LauncherOptions): Promise<Launcher> {
     const launcher = new Launcher(options);
-    await launcher.#hello.promise;
+    const timer = setTimeout(() => {
+      launcher.#complain("it did not say hello, so it is no launcher");
+      launcher.#child.kill("SIGKILL");
+    }, helloTimeoutMs);
+    try {
+      await launcher.#hello.promise;
+    } finally {
+      clearTimeout(timer);
+    }
     return launcher;
   }
 
@@ -174,7 +184,7 @@ export class Launcher implements ProcessStarter {
           return;
         }
         this.#complain(`it speaks protocol ${protocol}, this agent ${launcherProtocol}`);
-        this.#socket.destroy();
+        this.#child.kill("SIGKILL");
       },
       started: (id, pid, startedAt) => {
         const live = this.#live.get(id);
