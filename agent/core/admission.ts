@@ -18,6 +18,7 @@ export class Admission {
   constructor(table: TaskTable, attributes: DagAttributes) {
     this.#table = table;
     this.#attributes = attributes;
+    this.reset(none, []);
   }
 
   /** What the node and the DAG's `concurrency` allow. */
