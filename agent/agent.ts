@@ -18,7 +18,14 @@ import { writeHealth } from "./health.ts";
 import { Journal } from "./journal/journal.ts";
 import type { Link } from "./link/link.ts";
 import { mergeParams } from "./params.ts";
-import { type OpenedRun, openRun, type SharedParts, shmNameOf } from "./run-factory.ts";
+import {
+  longestSocketName,
+  type OpenedRun,
+  openRun,
+  type SharedParts,
+  shmNameOf,
+  tagOf,
+} from "./run-factory.ts";
 import type { JournaledEvent, RunObserver } from "./run-host.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
@@ -78,7 +85,7 @@ export class Agent {
       onProblem: (problem) => say("warn", problem.message),
     });
     if (!journal.ok) return journal;
-    const runtimeDir = makeRuntimeDir(config.runtimeDir);
+    const runtimeDir = makeRuntimeDir(config.runtimeDir, config.stateDir);
     if (!runtimeDir.ok) {
       journal.value.close();
       return runtimeDir;
@@ -433,9 +440,10 @@ function storyOf(error: unknown): Record<string, unknown> | undefined {
   return error instanceof Error && "story" in error ? { story: error.story } : undefined;
 }
 
-function makeRuntimeDir(parent: string): Result<string> {
-  // "/edgedag-XXXXXX/" and the longest socket name; sun_path holds 107 bytes and a zero.
-  const roomBytes = 107 - Buffer.byteLength("/edgedag-XXXXXX/") - 45;
+function makeRuntimeDir(parent: string, stateDir: string): Result<string> {
+  const prefix = `edgedag-${tagOf(stateDir)}-`;
+  // The folder's name and the longest socket's; sun_path holds 107 bytes and a zero.
+  const roomBytes = 107 - Buffer.byteLength(`/${prefix}XXXXXX/`) - longestSocketName;
   const problem = (message: string): { ok: false; diagnostics: Diagnostic[] } => ({
     ok: false,
     diagnostics: [
@@ -451,7 +459,11 @@ function makeRuntimeDir(parent: string): Result<string> {
     return problem(`${parent} is too long for sockets: at most ${roomBytes} bytes are possible`);
   }
   try {
-    return { ok: true, value: mkdtempSync(join(parent, "edgedag-")) };
+    // Only one agent has this state: what another one left here is nobody's.
+    for (const name of readdirSync(parent)) {
+      if (name.startsWith(prefix)) rmSync(join(parent, name), { recursive: true, force: true });
+    }
+    return { ok: true, value: mkdtempSync(join(parent, prefix)) };
   } catch (error) {
     return problem(`no folder can be made in ${parent}: ${String(error)}`);
   }

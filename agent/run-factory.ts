@@ -1,6 +1,6 @@
 // Puts the parts of one run together: folders, log, results, scheduler, report, store.
-import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { hash } from "node:crypto";
+import { join, resolve } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import type { Result } from "../protocol/diagnostic.ts";
 import { nodeSdkPath } from "../protocol/install-paths.ts";
@@ -64,9 +64,17 @@ export interface RunEnds {
   broken(error: unknown): void;
 }
 
+/** Characters of the longest socket name below the runtime folder. */
+export const longestSocketName = 24;
+
+/** Tells states apart in the names of folders outside of them. */
+export function tagOf(stateDir: string): string {
+  return hash("sha256", resolve(stateDir)).slice(0, 8);
+}
+
 /** A name for folders in memory that the next agent on the same state finds again. */
 export function shmNameOf(stateDir: string, run: string): string {
-  return `edgedag-${createHash("sha256").update(stateDir).digest("hex").slice(0, 12)}-${run}`;
+  return `edgedag-${tagOf(stateDir)}-${run}`;
 }
 
 export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Result<OpenedRun> {
@@ -91,7 +99,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
   const folders = openRunFolders({ stateDir, run, shmName, nodeSdk: nodeSdkPath(shared.root) });
   const state = new RunState(artifact.dag);
   const results = new RunResults(state, { toFile: refToFile, escape: escapeRefs });
-  const storeSocket = join(shared.runtimeDir, `${run.slice(0, 40)}.sock`);
+  const storeSocket = join(shared.runtimeDir, `${hash("sha256", run).slice(0, 16)}.sock`);
   const factory = new AttemptFactory({
     run,
     state,

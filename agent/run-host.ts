@@ -75,7 +75,10 @@ interface InFlight {
   stderr: LogStream | undefined;
   /** When that ended which made this attempt possible; Unix milliseconds with fractions. */
   cause: number | undefined;
-  /** Handed out right behind this one. */
+  /** Unix milliseconds with fractions, once it has ended. */
+  endedAt: number | undefined;
+  /** What it was handed out behind, and what was handed out behind it. */
+  before: InFlight | undefined;
   next: InFlight | undefined;
   stoppedBy: CancelledBy | undefined;
 }
@@ -359,6 +362,8 @@ export class RunHost {
       stdout: undefined,
       stderr: undefined,
       cause: this.#cause,
+      endedAt: undefined,
+      before: undefined,
       next: undefined,
       stoppedBy: undefined,
     };
@@ -368,7 +373,10 @@ export class RunHost {
     const head =
       behind === undefined ? undefined : (this.#inFlight.get(behind) ?? this.#ends.get(behind));
     const isBehindEnded = behind !== undefined && this.#ends.has(behind);
-    if (head !== undefined) head.next = entry;
+    if (head !== undefined) {
+      head.next = entry;
+      entry.before = head;
+    }
     // Held here while what it needs cannot be told to the worker as a reference.
     const isHeld = head?.attempt === undefined || isBehindEnded || !factory.plan(task).isDeferrable;
     if (behind !== undefined && isHeld) return;
@@ -424,9 +432,12 @@ export class RunHost {
     }
     const { outcome, facts, result, file } = end;
     const by = entry.stoppedBy;
-    const startedAt = facts.startedAt;
-    if (startedAt !== undefined && entry.cause !== undefined) {
-      this.#gaps.add(Math.max(0, startedAt - entry.cause));
+    const { startedAt, wallMs } = facts;
+    if (startedAt !== undefined) {
+      if (wallMs !== undefined) entry.endedAt = startedAt + wallMs;
+      const cause = entry.before?.endedAt ?? entry.cause;
+      if (cause !== undefined) this.#gaps.add(Math.max(0, startedAt - cause));
+      entry.before = undefined; // else a chain would keep all of itself in memory
     }
     this.#post({
       type: "attempt-finished",
@@ -463,7 +474,6 @@ export class RunHost {
         this.#inFlight.delete(entry.instance); // taken back
         continue;
       }
-      if (before === ended && this.#cause !== undefined) entry.cause = this.#cause;
       if (entry.attempt !== undefined) continue;
       if (id === "stopping") this.#giveBack(entry);
       else if (before === ended) this.#execute(entry);
