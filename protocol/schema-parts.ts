@@ -17,12 +17,10 @@ export const condition = z.enum(conditions).meta({
 
 const reasons = Object.keys(faultOf) as FailureReason[];
 const faults = [...new Set<Fault>(Object.values(faultOf))];
-export const retryOn = z
-  .array(z.enum([...faults, ...reasons]))
-  .meta({
-    description: "Only these faults or reasons are retried.",
-    examples: [["limit", "signal"]],
-  });
+export const retryOn = z.array(z.enum([...faults, ...reasons])).meta({
+  description: "Only these faults or reasons are retried.",
+  examples: [["limit", "signal"]],
+});
 
 /** A refinement whose failure has a code of ours. `abort`: later checks are then not run. */
 export function own(code: DagCode, message: string, remedy: string) {
