@@ -7,14 +7,16 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync, unlink } from "node:fs";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
-import type { Json } from "../../protocol/json.ts";
 import type { LogPointer, ObjectPointer, UnnumberedRecord } from "../../protocol/outbox.ts";
 import type { RunOutcome } from "../../protocol/outcome.ts";
-import { journalPath, runDir, runIdPattern, runObjectsDir } from "../../protocol/state-paths.ts";
+import { journalPath, runDir, runObjectsDir } from "../../protocol/state-paths.ts";
 import { type LogPosition, Outbox } from "./outbox.ts";
+import { type OpenRun, type RunStart, RunTable } from "./run-table.ts";
 import { NewerSchema, openDatabase } from "./schema.ts";
 import { stateError } from "./state-error.ts";
 import { StateLock } from "./state-lock.ts";
+
+export type { OpenRun, RunStart } from "./run-table.ts";
 
 export interface JournalOptions {
   stateDir: string;
@@ -29,35 +31,15 @@ export interface JournalOptions {
   onProblem?(problem: Diagnostic): void;
 }
 
-export interface RunStart {
-  digest: string;
-  /** Unix milliseconds. */
-  startedAt: number;
-  params?: { [name: string]: Json };
-}
-
-export interface OpenRun extends RunStart {
-  run: string;
-  /** In the order in which they were appended; JSON values. */
-  events: unknown[];
-}
-
 export class Journal {
   readonly #options: JournalOptions;
   readonly #lock: StateLock;
   readonly #database: DatabaseSync;
   readonly #outbox: Outbox;
-  readonly #statements: Statements;
+  readonly #runs: RunTable;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
   readonly #boot = randomUUID();
-  readonly #runs = new Map<string, RunEntry>();
-  /** Runs with events that `commit` has to write. */
-  readonly #dirty = new Set<RunEntry>();
-  /** Rows of `runs` to write before and after the events. */
-  #begun: RunEntry[] = [];
-  #finished: { entry: RunEntry; outcome: RunOutcome; at: number; lastSeq: number }[] = [];
-  /** Numbers of finished runs whose events are still to be deleted. */
-  #garbage: number[];
-  #nextRunNo: number;
   #ackTarget: number;
   /** The last step left acknowledged rows behind. */
   #ackBacklog = true;
@@ -68,33 +50,9 @@ export class Journal {
     this.#database = database;
     this.#outbox = new Outbox(database);
     this.#ackTarget = this.#outbox.acked;
-    this.#statements = prepare(database);
-    const last = database.prepare("SELECT max(no) AS no FROM runs").get();
-    this.#nextRunNo = Number(last?.no ?? 0) + 1;
-    this.#garbage = database
-      .prepare("SELECT no FROM runs WHERE outcome IS NOT NULL")
-      .all()
-      .map((row) => Number(row.no));
-    for (const row of database.prepare("SELECT * FROM runs WHERE outcome IS NULL").all()) {
-      const no = Number(row.no);
-      const from = no * eventsPerRun;
-      const highest = this.#statements.lastEvent.get(from, from + eventsPerRun);
-      this.#runs.set(String(row.run), {
-        no,
-        run: String(row.run),
-        nextEvent: highest?.id == null ? 0 : Number(highest.id) - from + 1,
-        events: [],
-        start: {
-          digest: String(row.digest),
-          startedAt: Number(row.started_at),
-          ...(row.params === null ? {} : { params: JSON.parse(String(row.params)) }),
-        },
-      });
-      this.#outbox.setLogPosition(String(row.run), {
-        segment: Number(row.log_segment),
-        end: Number(row.log_end),
-      });
-    }
+    this.#runs = new RunTable(database, (run, at) => this.#outbox.seeLogPosition(run, at));
+    this.#begin = database.prepare("BEGIN IMMEDIATE");
+    this.#commit = database.prepare("COMMIT");
   }
 
   /**
@@ -132,21 +90,12 @@ export class Journal {
 
   /** Throws for a name that is no run id, and for one that is already open. */
   beginRun(run: string, start: RunStart): void {
-    if (!runIdPattern.test(run) || this.#runs.has(run)) {
-      throw new Error(`cannot begin run ${run}`);
-    }
-    const entry = { no: this.#nextRunNo++, run, nextEvent: 0, events: [], start };
-    this.#runs.set(run, entry);
-    this.#begun.push(entry);
+    this.#runs.begin(run, start);
   }
 
   /** `events` must not be changed afterwards: they are written by the next `commit`. */
   append(run: string, events: readonly unknown[]): void {
-    const entry = this.#entry(run);
-    for (const event of events) {
-      entry.events.push(event);
-    }
-    this.#dirty.add(entry);
+    this.#runs.append(run, events);
   }
 
   /** Returns the record's sequence number; 0 when nothing is shipped. */
@@ -166,19 +115,12 @@ export class Journal {
 
   /** The outcome is written by the next `commit`, the events are deleted little by little after it. */
   finishRun(run: string, outcome: RunOutcome): void {
-    const entry = this.#entry(run);
-    const lastSeq = this.#outbox.nextSeq - 1;
-    this.#finished.push({ entry, outcome, at: Date.now(), lastSeq });
-    this.#runs.delete(run);
+    this.#runs.finish(run, outcome, this.#outbox.nextSeq - 1);
   }
 
   /** Writes everything since the last commit in one transaction. On failure all of it stays buffered. */
   commit(): Result<null> {
-    const rows =
-      this.#dirty.size +
-      this.#begun.length +
-      this.#finished.length +
-      (this.#outbox.hasPending ? 1 : 0);
+    const rows = this.#runs.pending + (this.#outbox.hasPending ? 1 : 0);
     if (rows === 0) {
       return done;
     }
@@ -193,13 +135,7 @@ export class Journal {
 
   /** Runs that have not finished, with their events, for the replay after a restart. */
   openRuns(): OpenRun[] {
-    return [...this.#runs.values()].map(({ no, run, start }) => {
-      const from = no * eventsPerRun;
-      const rows = this.#statements.events.all(from, from + eventsPerRun);
-      // Written by `commit` from arrays.
-      const events = rows.flatMap((row) => JSON.parse(String(row.data)) as unknown[]);
-      return { run, ...start, events };
-    });
+    return this.#runs.openRuns();
   }
 
   /** All records up to `seq` are stored at the master. What does not fit one step is left to `maintain`. */
@@ -220,9 +156,7 @@ export class Journal {
     let shift = 0;
     const result = this.#transact(() => {
       shift = this.#outbox.writeRenumbered(acked);
-      this.#database
-        .prepare("UPDATE runs SET last_seq = last_seq + ? WHERE last_seq > ?")
-        .run(shift, this.#outbox.acked);
+      this.#runs.writeRenumbered(this.#outbox.acked, shift);
     });
     if (result.ok) {
       this.#outbox.renumberedWritten(acked, shift);
@@ -240,40 +174,22 @@ export class Journal {
     if (!acked.ok) {
       return acked;
     }
-    const no = this.#garbage[0];
-    if (no === undefined) {
-      return { ok: true, value: { more: this.#ackBacklog } };
-    }
-    const from = no * eventsPerRun;
-    let deleted = 0;
-    const result = this.#attempt(() => {
-      deleted = Number(
-        this.#statements.deleteEvents.run(from, from + eventsPerRun, rowsPerStep).changes,
-      );
-    });
-    if (!result.ok) {
-      return result;
-    }
-    if (deleted < rowsPerStep) {
-      this.#garbage.shift();
-    }
-    return { ok: true, value: { more: this.#garbage.length > 0 || this.#ackBacklog } };
+    const swept = this.#runs.hasGarbage ? this.#attempt(() => this.#runs.sweep(rowsPerStep)) : done;
+    return swept.ok
+      ? { ok: true, value: { more: this.#runs.hasGarbage || this.#ackBacklog } }
+      : swept;
   }
 
   /** Finished and shipped runs beyond the newest `keepRuns`: their folders may go, then `forgetRun`. */
   expiredRuns(): { run: string; folder: string }[] {
     const shippedUpTo = this.#options.ship ? this.#outbox.acked : Number.MAX_SAFE_INTEGER;
-    const rows = this.#statements.expired.all(shippedUpTo, this.#options.keepRuns ?? 50);
-    const tidy = rows.filter((row) => !this.#garbage.includes(Number(row.no)));
-    return tidy.map((row) => {
-      const run = String(row.run);
-      return { run, folder: runDir(this.#options.stateDir, run) };
-    });
+    const runs = this.#runs.expired(shippedUpTo, this.#options.keepRuns ?? 50);
+    return runs.map((run) => ({ run, folder: runDir(this.#options.stateDir, run) }));
   }
 
   forgetRun(run: string): Result<null> {
     return this.#attempt(() => {
-      this.#statements.deleteRun.run(run);
+      this.#runs.forget(run);
     });
   }
 
@@ -301,45 +217,22 @@ export class Journal {
     this.#lock.release();
   }
 
-  #entry(run: string): RunEntry {
-    const entry = this.#runs.get(run);
-    if (entry === undefined) {
-      throw new Error(`run ${run} is not open`);
-    }
-    return entry;
-  }
-
   #writeTurn(): void {
-    for (const { no, run, start } of this.#begun) {
-      const params = start.params === undefined ? null : JSON.stringify(start.params);
-      this.#statements.insertRun.run(no, run, start.digest, params, start.startedAt);
-    }
-    for (const { no, nextEvent, events } of this.#dirty) {
-      this.#statements.insertEvents.run(no * eventsPerRun + nextEvent, JSON.stringify(events));
+    if (this.#runs.pending > 0) {
+      this.#runs.writePending();
     }
     if (this.#outbox.hasPending) {
       this.#outbox.writePending();
     }
-    for (const { entry, outcome, at, lastSeq } of this.#finished) {
-      this.#statements.finishRun.run(JSON.stringify(outcome), at, lastSeq, entry.no);
-    }
   }
 
   #turnWritten(): void {
-    for (const entry of this.#dirty) {
-      entry.nextEvent += 1;
-      entry.events = [];
-    }
-    this.#dirty.clear();
     if (this.#outbox.hasPending) {
       this.#outbox.pendingWritten();
     }
-    for (const { entry } of this.#finished) {
-      this.#garbage.push(entry.no);
-      this.#outbox.forgetLogPosition(entry.run);
+    for (const run of this.#runs.pendingWritten()) {
+      this.#outbox.forgetLogPosition(run);
     }
-    this.#begun = [];
-    this.#finished = [];
   }
 
   #ackStep(): Result<null> {
@@ -347,17 +240,10 @@ export class Journal {
     if (seq === this.#outbox.acked && !this.#ackBacklog) {
       return done;
     }
-    // Pointers that are buffered but not committed must not count as recorded after a crash.
-    const positions = this.#outbox.hasPending ? [] : [...this.#runs.values()];
     let rows = 0;
     const result = this.#transact(() => {
       rows = this.#outbox.writeAck(seq, rowsPerStep).rows;
-      for (const { no, run } of positions) {
-        const position = this.#outbox.logPosition(run);
-        if (position !== undefined) {
-          this.#statements.logPosition.run(position.segment, position.end, no);
-        }
-      }
+      this.#runs.writeLogPositions((run) => this.#outbox.logPosition(run));
     });
     if (result.ok) {
       this.#ackBacklog = rows === rowsPerStep;
@@ -383,9 +269,9 @@ export class Journal {
 
   #transact(write: () => void): Result<null> {
     return this.#attempt(() => {
-      this.#statements.begin.run();
+      this.#begin.run();
       write();
-      this.#statements.commit.run();
+      this.#commit.run();
     });
   }
 
@@ -399,50 +285,15 @@ export class Journal {
       }
       // SQLite rolls back by itself on some of its errors, not on all.
       if (this.#database.isTransaction) {
-        this.#statements.rollback.run();
+        this.#database.exec("ROLLBACK");
       }
       return { ok: false, diagnostics: [stateError(error, journalPath(this.#options.stateDir))] };
     }
   }
 }
 
-interface RunEntry {
-  no: number;
-  run: string;
-  /** Rows of events are numbered within their run, so that a run is one range of the table. */
-  nextEvent: number;
-  events: unknown[];
-  start: RunStart;
-}
-
-/** Room for 2^32 turns a run, and 2^21 runs below the largest safe integer. */
-const eventsPerRun = 2 ** 32;
 const rowsPerStep = 256;
 const done: Result<null> = Object.freeze({ ok: true, value: null });
-
-type Statements = ReturnType<typeof prepare>;
-
-function prepare(database: DatabaseSync) {
-  const sql = (text: string): StatementSync => database.prepare(text);
-  return {
-    begin: sql("BEGIN IMMEDIATE"),
-    commit: sql("COMMIT"),
-    rollback: sql("ROLLBACK"),
-    insertRun: sql("INSERT INTO runs (no, run, digest, params, started_at) VALUES (?, ?, ?, ?, ?)"),
-    insertEvents: sql("INSERT INTO events VALUES (?, ?)"),
-    events: sql("SELECT data FROM events WHERE id >= ? AND id < ? ORDER BY id"),
-    lastEvent: sql("SELECT max(id) AS id FROM events WHERE id >= ? AND id < ?"),
-    deleteEvents: sql(
-      "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id >= ? AND id < ? LIMIT ?)",
-    ),
-    finishRun: sql("UPDATE runs SET outcome = ?, finished_at = ?, last_seq = ? WHERE no = ?"),
-    deleteRun: sql("DELETE FROM runs WHERE run = ? AND outcome IS NOT NULL"),
-    logPosition: sql("UPDATE runs SET log_segment = ?, log_end = ? WHERE no = ?"),
-    expired: sql(
-      "SELECT no, run FROM runs WHERE outcome IS NOT NULL AND last_seq <= ? ORDER BY no DESC LIMIT -1 OFFSET ?",
-    ),
-  };
-}
 
 function isSqliteError(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR";

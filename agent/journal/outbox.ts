@@ -32,7 +32,9 @@ export class Outbox {
   #next: number;
   #acked: number;
   #files: HeldFile[] = [];
+  /** Of committed rows only: what is buffered must not count as recorded after a crash. */
   readonly #positions = new Map<string, LogPosition>();
+  readonly #pendingPositions = new Map<string, LogPosition>();
 
   constructor(database: DatabaseSync) {
     this.#database = database;
@@ -71,7 +73,8 @@ export class Outbox {
 
   addLog(log: LogPointer): number {
     const seq = this.#add(encodeLogPointer(log), 1);
-    this.#seeLog(log, seq);
+    this.#holdSegment(log, seq);
+    this.#pendingPositions.set(log.run, positionAfter(log));
     return seq;
   }
 
@@ -93,6 +96,10 @@ export class Outbox {
   pendingWritten(): void {
     this.#pending = [];
     this.#firstPending = this.#next;
+    for (const [run, position] of this.#pendingPositions) {
+      this.#positions.set(run, position);
+    }
+    this.#pendingPositions.clear();
   }
 
   /** Inside a transaction: deletes at most `limit` rows that end at or before `seq`. */
@@ -129,7 +136,8 @@ export class Outbox {
     return this.#positions.get(run);
   }
 
-  setLogPosition(run: string, position: LogPosition): void {
+  /** Keeps the later one of two. */
+  seeLogPosition(run: string, position: LogPosition): void {
     const known = this.#positions.get(run);
     if (known === undefined || isBefore(known, position)) {
       this.#positions.set(run, position);
@@ -165,9 +173,7 @@ export class Outbox {
     return seq;
   }
 
-  #seeLog(log: LogPointer, seq: number): void {
-    const { run, segment } = log;
-    this.setLogPosition(run, { segment, end: log.offset + log.sizeBytes });
+  #holdSegment({ run, segment }: LogPointer, seq: number): void {
     const newest = this.#files.findLast((f) => f.kind === "log" && f.run === run);
     if (newest?.kind === "log" && newest.segment === segment) {
       // Moved to the back: the list stays ordered by lastSeq.
@@ -190,7 +196,8 @@ export class Outbox {
         const entry = decodeEntry(text);
         const last = seq + entrySpan(entry) - 1;
         if (entry.kind === "log") {
-          this.#seeLog(entry.log, seq);
+          this.#holdSegment(entry.log, seq);
+          this.seeLogPosition(entry.log.run, positionAfter(entry.log));
         } else if (entry.kind === "object") {
           this.#files.push({ kind: "object", path: entry.object.path, lastSeq: last });
         }
@@ -204,6 +211,10 @@ export class Outbox {
 type HeldFile =
   | { kind: "log"; run: string; segment: number; lastSeq: number }
   | { kind: "object"; path: string; lastSeq: number };
+
+function positionAfter(log: LogPointer): LogPosition {
+  return { segment: log.segment, end: log.offset + log.sizeBytes };
+}
 
 function isBefore(a: LogPosition, b: LogPosition): boolean {
   return a.segment < b.segment || (a.segment === b.segment && a.end < b.end);

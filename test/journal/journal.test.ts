@@ -239,6 +239,17 @@ t.test("a segment is held until its last line is acked, also after a restart", a
   journal.close();
   journal = open(stateDir);
   t.same(journal.logPosition("r"), { segment: 2, end: 9 }, "known when all rows are gone");
+  journal.recordLogChunk({ ...log, segment: 2, offset: 9 });
+  t.ok(journal.commit().ok);
+  journal.recordLogChunk({ ...log, segment: 2, offset: 18 });
+  t.ok(journal.ack(4).ok);
+  journal.close();
+  journal = open(stateDir);
+  t.same(
+    journal.logPosition("r"),
+    { segment: 2, end: 18 },
+    "what was not committed does not count",
+  );
   journal.close();
 });
 

@@ -1,0 +1,206 @@
+// The tables of runs and their events. Runs inside the journal's transactions and never opens one;
+// what is buffered stays buffered until the journal says that it was written.
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { Json } from "../../protocol/json.ts";
+import type { RunOutcome } from "../../protocol/outcome.ts";
+import { runIdPattern } from "../../protocol/state-paths.ts";
+import type { LogPosition } from "./outbox.ts";
+
+export interface RunStart {
+  digest: string;
+  /** Unix milliseconds. */
+  startedAt: number;
+  params?: { [name: string]: Json };
+}
+
+export interface OpenRun extends RunStart {
+  run: string;
+  /** In the order in which they were appended; JSON values. */
+  events: unknown[];
+}
+
+export class RunTable {
+  readonly #statements: Statements;
+  readonly #open = new Map<string, RunEntry>();
+  /** Runs with events to write. */
+  readonly #dirty = new Set<RunEntry>();
+  #begun: RunEntry[] = [];
+  #finished: { entry: RunEntry; outcome: RunOutcome; at: number; lastSeq: number }[] = [];
+  /** Numbers of finished runs whose events are still to be deleted. */
+  readonly #garbage: number[];
+  #nextNo: number;
+
+  /** `seen` is told up to where the log of each open run had been recorded. */
+  constructor(database: DatabaseSync, seen: (run: string, position: LogPosition) => void) {
+    this.#statements = prepare(database);
+    const last = database.prepare("SELECT max(no) AS no FROM runs").get();
+    this.#nextNo = Number(last?.no ?? 0) + 1;
+    const finished = database.prepare("SELECT no FROM runs WHERE outcome IS NOT NULL").all();
+    this.#garbage = finished.map((row) => Number(row.no));
+    for (const row of database.prepare("SELECT * FROM runs WHERE outcome IS NULL").all()) {
+      const run = String(row.run);
+      const no = Number(row.no);
+      const from = no * eventsPerRun;
+      const highest = this.#statements.lastEvent.get(from, from + eventsPerRun);
+      const nextEvent = highest?.id == null ? 0 : Number(highest.id) - from + 1;
+      const start = {
+        digest: String(row.digest),
+        startedAt: Number(row.started_at),
+        ...(row.params === null ? {} : { params: JSON.parse(String(row.params)) }),
+      };
+      this.#open.set(run, { no, run, nextEvent, events: [], start });
+      seen(run, { segment: Number(row.log_segment), end: Number(row.log_end) });
+    }
+  }
+
+  /** Rows that `writePending` will touch. */
+  get pending(): number {
+    return this.#dirty.size + this.#begun.length + this.#finished.length;
+  }
+
+  /** Throws for a name that is no run id, and for one that is already open. */
+  begin(run: string, start: RunStart): void {
+    if (!runIdPattern.test(run) || this.#open.has(run)) {
+      throw new Error(`cannot begin run ${run}`);
+    }
+    const entry = { no: this.#nextNo++, run, nextEvent: 0, events: [], start };
+    this.#open.set(run, entry);
+    this.#begun.push(entry);
+  }
+
+  append(run: string, events: readonly unknown[]): void {
+    const entry = this.#entry(run);
+    for (const event of events) {
+      entry.events.push(event);
+    }
+    this.#dirty.add(entry);
+  }
+
+  finish(run: string, outcome: RunOutcome, lastSeq: number): void {
+    this.#finished.push({ entry: this.#entry(run), outcome, at: Date.now(), lastSeq });
+    this.#open.delete(run);
+  }
+
+  writePending(): void {
+    for (const { no, run, start } of this.#begun) {
+      const params = start.params === undefined ? null : JSON.stringify(start.params);
+      this.#statements.insertRun.run(no, run, start.digest, params, start.startedAt);
+    }
+    for (const { no, nextEvent, events } of this.#dirty) {
+      this.#statements.insertEvents.run(no * eventsPerRun + nextEvent, JSON.stringify(events));
+    }
+    for (const { entry, outcome, at, lastSeq } of this.#finished) {
+      this.#statements.finishRun.run(JSON.stringify(outcome), at, lastSeq, entry.no);
+    }
+  }
+
+  /** The transaction that held `writePending` is through. Returns the runs that have finished. */
+  pendingWritten(): string[] {
+    for (const entry of this.#dirty) {
+      entry.nextEvent += 1;
+      entry.events = [];
+    }
+    this.#dirty.clear();
+    this.#begun = [];
+    const finished = this.#finished.map(({ entry }) => entry);
+    this.#finished = [];
+    this.#garbage.push(...finished.map(({ no }) => no));
+    return finished.map(({ run }) => run);
+  }
+
+  /** Inside a transaction. */
+  writeLogPositions(positionOf: (run: string) => LogPosition | undefined): void {
+    for (const { no, run } of this.#open.values()) {
+      const position = positionOf(run);
+      if (position !== undefined) {
+        this.#statements.logPosition.run(position.segment, position.end, no);
+      }
+    }
+  }
+
+  openRuns(): OpenRun[] {
+    return [...this.#open.values()].map(({ no, run, start }) => {
+      const from = no * eventsPerRun;
+      const rows = this.#statements.events.all(from, from + eventsPerRun);
+      // Written by `writePending` from arrays.
+      const events = rows.flatMap((row) => JSON.parse(String(row.data)) as unknown[]);
+      return { run, ...start, events };
+    });
+  }
+
+  get hasGarbage(): boolean {
+    return this.#garbage.length > 0;
+  }
+
+  /** Deletes at most `limit` rows of events of finished runs. */
+  sweep(limit: number): void {
+    const no = this.#garbage[0];
+    if (no === undefined) {
+      return;
+    }
+    const from = no * eventsPerRun;
+    const { changes } = this.#statements.deleteEvents.run(from, from + eventsPerRun, limit);
+    if (changes < limit) {
+      this.#garbage.shift();
+    }
+  }
+
+  /** Finished and swept runs with no number above `seq`, beyond the newest `keep`. */
+  expired(seq: number, keep: number): string[] {
+    const rows = this.#statements.expired.all(seq, keep);
+    return rows
+      .filter((row) => !this.#garbage.includes(Number(row.no)))
+      .map((row) => String(row.run));
+  }
+
+  forget(run: string): void {
+    this.#statements.deleteRun.run(run);
+  }
+
+  /** Inside a transaction: records above `acked` have got numbers higher by `shift`. */
+  writeRenumbered(acked: number, shift: number): void {
+    this.#statements.shiftLastSeq.run(shift, acked);
+  }
+
+  #entry(run: string): RunEntry {
+    const entry = this.#open.get(run);
+    if (entry === undefined) {
+      throw new Error(`run ${run} is not open`);
+    }
+    return entry;
+  }
+}
+
+interface RunEntry {
+  no: number;
+  run: string;
+  /** Rows of events are numbered within their run, so that a run is one range of the table. */
+  nextEvent: number;
+  events: unknown[];
+  start: RunStart;
+}
+
+/** Room for 2^32 turns a run, and 2^21 runs below the largest safe integer. */
+const eventsPerRun = 2 ** 32;
+
+type Statements = ReturnType<typeof prepare>;
+
+function prepare(database: DatabaseSync) {
+  const sql = (text: string): StatementSync => database.prepare(text);
+  return {
+    insertRun: sql("INSERT INTO runs (no, run, digest, params, started_at) VALUES (?, ?, ?, ?, ?)"),
+    insertEvents: sql("INSERT INTO events VALUES (?, ?)"),
+    events: sql("SELECT data FROM events WHERE id >= ? AND id < ? ORDER BY id"),
+    lastEvent: sql("SELECT max(id) AS id FROM events WHERE id >= ? AND id < ?"),
+    deleteEvents: sql(
+      "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id >= ? AND id < ? LIMIT ?)",
+    ),
+    finishRun: sql("UPDATE runs SET outcome = ?, finished_at = ?, last_seq = ? WHERE no = ?"),
+    deleteRun: sql("DELETE FROM runs WHERE run = ? AND outcome IS NOT NULL"),
+    logPosition: sql("UPDATE runs SET log_segment = ?, log_end = ? WHERE no = ?"),
+    shiftLastSeq: sql("UPDATE runs SET last_seq = last_seq + ? WHERE last_seq > ?"),
+    expired: sql(
+      "SELECT no, run FROM runs WHERE outcome IS NOT NULL AND last_seq <= ? ORDER BY no DESC LIMIT -1 OFFSET ?",
+    ),
+  };
+}
