@@ -106,6 +106,7 @@ export class LinkWorker {
       case "drop":
         this.#connection?.drop();
         this.#connection = undefined;
+        this.#shipper?.close();
         this.#shipper = undefined;
         this.#window.reset();
         break;

@@ -2,7 +2,6 @@
 // numbers put in, and pointers to files expanded. Reads as it goes; memory holds a few rows and one
 // piece of a file. A file that is gone or damaged becomes a record that says so, because a gap in the
 // numbers would stop everything behind it.
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import type { LogLine } from "../../protocol/log.ts";
 import {
   decodeEntry,
@@ -13,6 +12,7 @@ import {
 } from "../../protocol/outbox.ts";
 import { segmentPath } from "../../protocol/state-paths.ts";
 import type { OutboxRow } from "./outbox-reader.ts";
+import { PieceReader } from "./piece-reader.ts";
 
 export interface NumberedText {
   seq: number;
@@ -36,6 +36,7 @@ export class RecordSource {
   #entrySeq = 0;
   #next: number;
   #ready: NumberedText | undefined;
+  readonly #files = new PieceReader();
 
   constructor(options: RecordSourceOptions, from: number) {
     this.#options = options;
@@ -59,6 +60,11 @@ export class RecordSource {
       this.#next = ready.seq + 1;
       this.#ready = undefined;
     }
+  }
+
+  /** Lets go of the file that was read last. */
+  close(): void {
+    this.#files.close();
   }
 
   #produce(): NumberedText | undefined {
@@ -121,7 +127,7 @@ export class RecordSource {
   #logText(log: LogPointer, seq: number): string {
     const head = `{"seq":${seq},"time":${log.time},"run":${JSON.stringify(log.run)},"type":"log","lines":[`;
     const path = segmentPath(this.#options.stateDir, log.run, log.segment);
-    const bytes = readPiece(path, log.offset, log.sizeBytes);
+    const bytes = this.#files.read(path, log.offset, log.sizeBytes);
     if (!Buffer.isBuffer(bytes) || !isWholeLines(bytes, log)) {
       const why = Buffer.isBuffer(bytes) ? "is damaged" : bytes.missing;
       this.#options.onProblem(`${log.lines} log lines cannot be read: the file ${why}`, path);
@@ -146,7 +152,7 @@ export class RecordSource {
     const part = seq - this.#entrySeq;
     const offset = part * partBytes;
     const size = Math.max(0, Math.min(partBytes, object.sizeBytes - offset));
-    const bytes = readPiece(path, offset, size);
+    const bytes = this.#files.read(path, offset, size);
     if (!Buffer.isBuffer(bytes)) {
       this.#options.onProblem(`an object cannot be read: its file ${bytes.missing}`, path);
     }
@@ -159,35 +165,6 @@ export class RecordSource {
 const readBytes = 256 * 1024;
 const newline = 10;
 const comma = 44;
-
-function readPiece(path: string, offset: number, sizeBytes: number): Buffer | { missing: string } {
-  let fd: number;
-  try {
-    fd = openSync(path, "r");
-  } catch (error) {
-    return { missing: `cannot be opened (${error instanceof Error ? error.message : error})` };
-  }
-  try {
-    const found = fstatSync(fd).size;
-    if (found < offset + sizeBytes) {
-      return { missing: `ends at ${found} instead of ${offset + sizeBytes}` };
-    }
-    const bytes = Buffer.allocUnsafe(sizeBytes);
-    let done = 0;
-    while (done < sizeBytes) {
-      const read = readSync(fd, bytes, done, sizeBytes - done, offset + done);
-      if (read === 0) {
-        return { missing: "ended while it was read" };
-      }
-      done += read;
-    }
-    return bytes;
-  } catch (error) {
-    return { missing: `cannot be read (${error instanceof Error ? error.message : error})` };
-  } finally {
-    closeSync(fd);
-  }
-}
 
 /** A loss of power leaves zeros or half lines: sent as they are, they would break the whole frame. */
 function isWholeLines(bytes: Buffer, log: LogPointer): boolean {

@@ -14,6 +14,10 @@ export class Shipper {
     this.#window = window;
   }
 
+  close(): void {
+    this.#source.close();
+  }
+
   /** "empty": nothing to send. "full": acks must come first. */
   next(now: number): { frame: string } | "empty" | "full" {
     const room = Math.min(frameBytes, this.#window.roomBytes);
