@@ -28,6 +28,10 @@ export class Findings {
     return this.#list.length === 0;
   }
 
+  get size(): number {
+    return this.#list.length;
+  }
+
   get isFull(): boolean {
     return this.#list.length >= maxFindings;
   }

@@ -111,7 +111,9 @@ function addUnknown(
   id: string,
   findings: Findings,
 ): void {
-  const known = document.nodes.map(({ key }) => key);
+  const known = isWorthComparing(findings, document.nodes.length)
+    ? document.nodes.map(({ key }) => key)
+    : [];
   const remedy = didYouMean(id, known, "Add the task, or remove the edge.");
   const message = `There is no task ${JSON.stringify(id.slice(0, 80))}.`;
   findings.add("E_DAG_UNKNOWN_TASK", pathText(places.edge(edge)), message, remedy);
@@ -254,4 +256,9 @@ function printCycle(names: readonly string[]): string {
   const tail = names.slice(-maxCyclePrinted / 2);
   const between = names.length - head.length - tail.length;
   return [...head, `(${between} more)`, ...tail].join(" -> ");
+}
+
+/** The nearest of many names costs milliseconds each time: only the first findings get one. */
+export function isWorthComparing(findings: Findings, candidates: number): boolean {
+  return findings.size < 20 || candidates < 2000;
 }

@@ -3,7 +3,7 @@
 import type { TaskAttributes } from "./dag.ts";
 import type { Draft } from "./draft.ts";
 import { type Findings, type PathSegment, pathText } from "./findings.ts";
-import { isNeeded, type Wiring } from "./graph-checks.ts";
+import { isNeeded, isWorthComparing, type Wiring } from "./graph-checks.ts";
 import type { Json } from "./json.ts";
 import { didYouMean } from "./nearest.ts";
 import {
@@ -123,7 +123,8 @@ export function checkNames(draft: Draft, wiring: Wiring, findings: Findings): vo
         const message = `The template reads task ${shown}, which \`${key}\` does not need.`;
         add(message, `Add \`${task}\` to its \`needs\`.`);
       } else {
-        const near = didYouMean(task, wiring.indexes.keys(), "Add the task.");
+        const known = isWorthComparing(findings, wiring.indexes.size) ? wiring.indexes.keys() : [];
+        const near = didYouMean(task, known, "Add the task.");
         add(`The template reads task ${shown}, which does not exist.`, near);
       }
     }

@@ -3,12 +3,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { dagCodes } from "../../protocol/codes.ts";
+import { parseDagText } from "../../protocol/load-dag.ts";
 import { loadArtifact } from "../../protocol/pack.ts";
 import { authoringDocument, authoringExit } from "../../protocol/schema.ts";
 import { templateFilters } from "../../protocol/template-filters.ts";
 import { badDocuments } from "./bad-documents.ts";
 
-const reference = readFileSync(join(import.meta.dirname, "../../docs/dag.md"), "utf8");
+const text = readFileSync(join(import.meta.dirname, "../../docs/dag.md"), "utf8");
+/** The formatter pads the cells of tables. */
+const reference = text.replace(/ {2,}/g, " ");
 
 t.test("every code is produced by a bad document or artifact", async (t) => {
   const artifact = await loadArtifact("{}");
@@ -32,4 +35,9 @@ t.test("the reference explains every code, field and filter", async (t) => {
       name,
     );
   }
+});
+
+t.test("the example of the reference is a valid document", async (t) => {
+  const example = /```yaml\n(.*?)```/s.exec(text)?.[1] ?? "";
+  t.match(await parseDagText(example), { ok: true, value: { attributes: { dag: "weather" } } });
 });
