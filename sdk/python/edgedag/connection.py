@@ -1,13 +1,19 @@
 # One connection to the store of the run that this code belongs to. Made when it is first used, and
 # made anew when the run has changed or the process has forked; never repaired behind the caller's
 # back: a broken one raises, and the next command connects again.
+from __future__ import annotations
+
 import os
 import sys
-import threading
-from typing import Any, Optional
+from _thread import allocate_lock
 
 from .errors import OutsideOfRun, StoreError, StoreUnreachable
 from .resp import Reader, encode
+
+# False at run time: `typing` takes milliseconds to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 
 def address() -> str:
@@ -106,7 +112,7 @@ class SharedConnection:
     """The connection for commands, shared by the threads of the process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._connection: Optional[Connection] = None
         self._owner = ("", 0)
 

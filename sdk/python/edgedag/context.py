@@ -1,12 +1,18 @@
 # Who is running: the task, its attempt and its inputs. In a warm worker they come from the call that
 # runs now, in a process of its own from the environment; both are looked up at each use.
+from __future__ import annotations
+
 import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Dict, Iterator, Optional
 
 from .errors import OutsideOfRun
+
+# False at run time: `typing` takes milliseconds to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, Optional
 
 
 def _call() -> Optional[Dict[str, Any]]:

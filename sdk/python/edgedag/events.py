@@ -1,12 +1,18 @@
 # Events of the run: pub/sub channels of the store. The agent publishes `task.<key>.<state>` and
 # `run.finished`; tasks publish their own.
+from __future__ import annotations
+
 import json
 import time
-from typing import Any, Iterator, Optional
 
 from .connection import Connection, address, before_waiting, shared
 from .errors import WaitTimeout
 from .store import to_json
+
+# False at run time: `typing` takes milliseconds to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, Optional
 
 
 class Event:

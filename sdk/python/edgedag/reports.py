@@ -1,11 +1,17 @@
 # What a task tells the agent while it runs: log lines, progress, and files that it leaves behind.
 # They are publications on channels that the agent listens to; any Redis client could send them.
+from __future__ import annotations
+
 import os
-from typing import Any, Optional
 
 from .connection import shared
 from .context import task
 from .store import to_json
+
+# False at run time: `typing` takes milliseconds to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 
 def _report(channel: str, message: "dict[str, Any]") -> None:

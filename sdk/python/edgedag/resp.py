@@ -1,10 +1,16 @@
 # The wire of the store: commands as RESP arrays of bulk strings, replies in RESP2 or RESP3.
 # Knows no command and opens no connection.
-from typing import Any, Callable, List, Union
+
+from __future__ import annotations
 
 from .errors import StoreError, StoreUnreachable
 
-Argument = Union[str, bytes, bytearray, memoryview, int, float]
+# False at run time: `typing` takes milliseconds to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Union
+
+    Argument = Union[str, bytes, bytearray, memoryview, int, float]
 
 
 def encode(arguments: "tuple[Argument, ...]") -> bytes:

@@ -1,9 +1,16 @@
 # The store that all tasks of a run share: the commands of Redis by their own names.
+from __future__ import annotations
+
 import json
-from typing import Any, Dict, List, Optional, Set, Tuple, Union
 
 from .connection import shared
-from .resp import Argument
+
+# False at run time: `typing` takes milliseconds to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Set, Tuple, Union
+
+    from .resp import Argument
 
 
 def _text(value: Any) -> Any:

@@ -24,6 +24,8 @@ export interface WorkerContext {
   call: Call | undefined;
   env: { [name: string]: string };
   resolve(value: Value): Value;
+  /** What the SDK still waits for, awaited by the task or not: the call ends after it. */
+  pending: Set<Promise<void>>;
   /** Sends the answers that are held back: to be called before anything that may wait. */
   flush(): void;
 }

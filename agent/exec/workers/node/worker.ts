@@ -45,6 +45,7 @@ export class NodeWorker {
   readonly #hygiene: Hygiene;
   readonly #mark: Buffer;
   readonly #context: WorkerContext;
+  readonly #pending = new Set<Promise<void>>();
   #answers: string[] = [];
   #frame: Frame = { calls: [], next: 0, hasRefs: false };
   #running: Running | undefined;
@@ -68,7 +69,10 @@ export class NodeWorker {
       call: undefined,
       env: this.#environment.current,
       resolve: (value) => this.#values.resolve(value),
-      flush: () => this.#flush(),
+      pending: this.#pending,
+      flush: () => {
+        if (this.#answers.length > 0) this.#flush();
+      },
     };
     Reflect.set(globalThis, contextKey, this.#context);
     this.#guardProcess();
@@ -157,6 +161,13 @@ export class NodeWorker {
     }
     // Promises and ticks that it has left belong to this call, also when they fail.
     internals._tickCallback();
+    if (this.#pending.size > 0) {
+      this.#follow(
+        running,
+        Promise.all(this.#pending).then(() => result),
+      );
+      return false;
+    }
     if (this.#running === running) this.#succeed(running, result);
     return true;
   }
@@ -167,6 +178,10 @@ export class NodeWorker {
       // Outside of the task's stack and of its microtasks; all ticks it has left run before.
       setImmediate(() => {
         if (this.#running !== running) return;
+        if (this.#pending.size > 0) {
+          void Promise.all(this.#pending).then(() => settle(end));
+          return;
+        }
         end();
         this.serve();
       });

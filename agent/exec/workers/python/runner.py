@@ -60,7 +60,7 @@ class Worker:
         # The SDK finds the call that runs, and a way to follow references, here.
         _package.call = None
         _package.resolve = self.kept.resolve
-        _package.flush = self._flush
+        _package.flush = self._flush_if_any
 
     def serve(self):
         channel = self.channel
@@ -221,6 +221,10 @@ class Worker:
                     self.retired = "descriptor %d of the worker cannot be written: %s" % (
                         fd, error.strerror)
                     break
+
+    def _flush_if_any(self):
+        if self.answers:
+            self._flush()
 
     def _flush(self):
         replaced = self.hygiene.streams_replaced()
