@@ -73,8 +73,8 @@ export class Segments {
    */
   append(bytes: Uint8Array): Result<Written & { dropped: number[] }> {
     const offset = this.#sizeBytes;
+    let done = 0;
     try {
-      let done = 0;
       while (done < bytes.length) {
         done += writeSync(this.#fd, bytes, done, bytes.length - done);
       }
@@ -82,8 +82,7 @@ export class Segments {
         fsyncSync(this.#fd);
       }
     } catch (error) {
-      ftruncateSync(this.#fd, offset);
-      return failed(error, this.#path(this.#segment));
+      return this.#takeBack(done, error);
     }
     this.#sizeBytes += bytes.length;
     const written = { segment: this.#segment, offset };
@@ -110,6 +109,20 @@ export class Segments {
 
   close(): void {
     closeSync(this.#fd);
+  }
+
+  /** A half-written chunk must not stay: it would be followed by the whole one later. */
+  #takeBack(bytes: number, error: unknown): { ok: false; diagnostics: Diagnostic[] } {
+    const path = this.#path(this.#segment);
+    try {
+      if (bytes > 0) {
+        ftruncateSync(this.#fd, this.#sizeBytes);
+      }
+      return failed(error, path);
+    } catch (second) {
+      this.#sizeBytes = fstatSync(this.#fd).size;
+      return failed(second, path);
+    }
   }
 
   #open(): string | undefined {

@@ -1,4 +1,11 @@
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import t from "tap";
 import { type LogChunk, RunLog, type RunLogOptions } from "../../agent/log/run-log.ts";
 import type { LogLine } from "../../protocol/log.ts";
@@ -235,6 +242,30 @@ t.test("the bound drops shipped segments first, and says when others had to go",
   t.same(problems, ["E_LOG_LIMIT"]);
   t.ok(log.close().ok);
   t.ok(read(dir).some((line) => /segment 1 of the log was dropped/.test(line.text ?? "")));
+});
+
+t.test("a full disk costs lines, not memory, and is said once", async (t) => {
+  const dir = t.testdir();
+  mkdirSync(runLogDir(dir, "r"), { recursive: true });
+  symlinkSync("/dev/full", `${runLogDir(dir, "r")}/1.ndjson`);
+  const problems: string[] = [];
+  const log = open(dir, { onProblem: (problem) => problems.push(problem.code) });
+  const stream = log.stream("a", 1, "stdout");
+  const chunk = Buffer.from(`${"x".repeat(99)}\n`.repeat(500));
+  const seqs = new Set<number>();
+  for (let i = 0; i < 40; i++) {
+    stream.write(chunk);
+    if (i > 20) {
+      seqs.add(log.seq);
+    }
+  }
+  t.same(problems, ["E_STATE_FULL"]);
+  t.equal(seqs.size, 1, "a dropped line takes no number");
+  t.match(log.flush(), {
+    ok: false,
+    diagnostics: [{ code: "E_STATE_FULL", remedy: /EDGEDAG_LOG_LIMIT/ }],
+  });
+  t.notOk(log.close().ok);
 });
 
 t.test("a folder that cannot be made is a value", async (t) => {
