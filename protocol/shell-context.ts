@@ -72,8 +72,12 @@ class Scan {
       if (this.#stack.length > 1) this.#unsure = true;
     }
     const context = this.#stack.at(-1);
-    if (char === "(") this.#stack.push("paren");
-    else if (char === ")" && this.#stack.length > 1) {
+    if (char === "(") {
+      // Arrays and arithmetic of bash: after an error in them it runs the next line of a value.
+      const before = this.#script[this.#at - 1];
+      if (before === "=" || before === "(" || before === "$") this.#unsure = true;
+      this.#stack.push("paren");
+    } else if (char === ")" && this.#stack.length > 1) {
       this.#isWordStart = context === "paren";
       this.#stack.pop();
     }

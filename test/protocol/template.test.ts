@@ -238,6 +238,8 @@ t.test("a template in a script stands only where a quoted word is one word", asy
     'echo "a\\" {{ item }}"',
     'echo "${x#"a"}" {{ item }}',
     "a;# {{ item }}",
+    "x=(({{ item }}&",
+    "((x = {{ item }}))",
     'cat <<"E F"\nx\nE\n{{ item }}\nE F',
     "a \\\n# {{ item }}",
   ];
