@@ -3,7 +3,6 @@
 // main thread. Everything of a turn is buffered and written by `commit()` in one transaction.
 // It never decides anything about a run and never talks to the master. A call that cannot be written
 // is a value, and what was buffered stays buffered until it can.
-import { randomUUID } from "node:crypto";
 import { mkdirSync, unlink } from "node:fs";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
@@ -39,7 +38,7 @@ export class Journal {
   readonly #runs: RunTable;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
-  readonly #boot = randomUUID();
+  #boot: string | undefined;
   #ackTarget: number;
   /** The last step left acknowledged rows behind. */
   #ackBacklog = true;
@@ -85,6 +84,8 @@ export class Journal {
 
   /** Random id of this agent process, for `hello`. */
   nodeBoot(): string {
+    // Made when it is asked for: only the link wants it, and loading crypto costs milliseconds.
+    this.#boot ??= crypto.randomUUID();
     return this.#boot;
   }
 
