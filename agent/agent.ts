@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
+import type { DagDocument } from "../protocol/dag.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
 import { pythonSdkPath } from "../protocol/install-paths.ts";
 import type { Json } from "../protocol/json.ts";
@@ -12,6 +13,7 @@ import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern } from "../protocol/state-paths.ts";
 import { keepArtifact, readKeptArtifact, unpackFiles } from "./artifact-store.ts";
+import { heldLevels } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
 import { writeHealth } from "./health.ts";
@@ -186,7 +188,10 @@ export class Agent {
     }
     if (this.openRuns().includes(run)) return { ok: true, value: null };
     const params = mergeParams(artifact.dag.attributes.params ?? {}, given);
-    if (!params.ok) return params;
+    const levels = refuseLevels(artifact.dag);
+    if (!params.ok || levels.length > 0) {
+      return { ok: false, diagnostics: [...(params.ok ? [] : params.diagnostics), ...levels] };
+    }
     const { config } = this.#options;
     let digest: string;
     try {
@@ -301,11 +306,7 @@ export class Agent {
     const pending = this.#waiting.shift();
     if (pending === undefined) return;
     const { run, artifact, events, startedAt } = pending;
-    const opened = openRun(pending, this.#shared, {
-      observer: this.#options.observe?.(run) ?? {},
-      finished: (outcome, summary) => this.#finished(run, outcome, summary),
-      broken: (error) => this.#broken(run, error),
-    });
+    const opened = this.#open(pending);
     if (!opened.ok) {
       this.#problem = opened.diagnostics[0]?.message ?? "a run cannot be opened";
       this.#options.say("error", `run ${run} cannot be opened: ${this.#problem}`);
@@ -314,9 +315,7 @@ export class Agent {
       return;
     }
     this.#current = opened.value;
-    const { host, folders } = opened.value;
-    // Files are written again after a restart before the first event: unpacking may have been cut.
-    if (events.length === 0) unpackFiles(artifact, folders.work);
+    const { host } = opened.value;
     this.#execution.warm(artifact.dag);
     this.#tellLink();
     opened.value.openStore().then(
@@ -329,6 +328,24 @@ export class Agent {
       },
       (error: unknown) => this.#broken(run, error),
     );
+  }
+
+  #open(pending: PendingRun): Result<OpenedRun> {
+    const { run, artifact, events } = pending;
+    try {
+      const opened = openRun(pending, this.#shared, {
+        observer: this.#options.observe?.(run) ?? {},
+        finished: (outcome, summary) => this.#finished(run, outcome, summary),
+        broken: (error) => this.#broken(run, error),
+      });
+      // Written again after a restart before the first event: unpacking may have been cut short.
+      if (opened.ok && events.length === 0) unpackFiles(artifact, opened.value.folders.work);
+      return opened;
+    } catch (error) {
+      // A file system that is full or read-only; anything else is a bug and not for a retry.
+      if (!(error instanceof Error) || !("syscall" in error)) throw error;
+      return refusal("E_STATE_IO", error.message, stateRemedy);
+    }
   }
 
   #finished(run: string, outcome: RunOutcome, summary: RunSummary): void {
@@ -434,6 +451,20 @@ const stateRemedy = "Check EDGEDAG_STATE: its rights and the space that is left.
 
 function refusal(code: string, message: string, remedy: string): Result<never> {
   return { ok: false, diagnostics: [{ code, path: "", message, remedy }] };
+}
+
+/** Tasks that ask for more isolation than this node has: refused, never run at less. */
+function refuseLevels(dag: DagDocument): Diagnostic[] {
+  return dag.nodes.flatMap(({ key, attributes: { isolation } }) =>
+    heldLevels.includes(isolation)
+      ? []
+      : {
+          code: "E_DAG_ISOLATION",
+          path: `tasks.${key}.isolation`,
+          message: `this node does not hold isolation level ${isolation}`,
+          remedy: `Use one of ${heldLevels.join(", ")}, or another node.`,
+        },
+  );
 }
 
 function storyOf(error: unknown): Record<string, unknown> | undefined {

@@ -3,6 +3,10 @@ import { execFile } from "node:child_process";
 import { availableParallelism, release, totalmem, type } from "node:os";
 import { promisify } from "node:util";
 import type { Capabilities } from "../protocol/link.ts";
+import type { SandboxLevel } from "../protocol/outcome.ts";
+
+/** Isolation levels that this agent carries out. */
+export const heldLevels: readonly SandboxLevel[] = ["none"];
 
 const run = promisify(execFile);
 const probeLimitMs = 10_000;
@@ -32,7 +36,7 @@ export async function probeCapabilities(options: {
     os: `${type()} ${release()}`,
     cores: availableParallelism(),
     memoryBytes: process.constrainedMemory() || totalmem(),
-    levels: ["none"],
+    levels: [...heldLevels],
     languages: {
       ...(python === undefined ? {} : { python }),
       node: process.versions.node,

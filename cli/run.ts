@@ -1,6 +1,6 @@
 // `edgedag run`: one DAG in the foreground, without a master. Progress on stderr (or stdout for
 // people), the summary at the end, the exit code by the outcome.
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Agent } from "../agent/agent.ts";
 import type { Config } from "../agent/config.ts";
@@ -18,6 +18,7 @@ import { RunView, type ViewStream } from "./run-view.ts";
 import {
   agentTable,
   findRoot,
+  localRuns,
   localStates,
   otherNames,
   readConfig,
@@ -145,12 +146,11 @@ function jsonReport({ current, facts, run, outcome, summary, config }: Report) {
   for (let i = 0; state !== undefined && i < state.graph.size; i += 1) {
     const key = state.keyOf(i);
     const seen = facts.tasks.get(key);
-    const result = current?.results.valueOf(i) ?? null;
+    const result = current === undefined ? null : smallResult(current, i);
     tasks[key] = {
       outcome: outcomeOf(state.stateOf(i)),
       attempts: state.attemptOf(i),
       ...(seen?.wallMs === undefined ? {} : { wallMs: seen.wallMs }),
-      // Large results stay in their file: a summary is read by people and small programs.
       ...(result === null ? {} : { result }),
     };
   }
@@ -169,6 +169,20 @@ function jsonReport({ current, facts, run, outcome, summary, config }: Report) {
     logDir: runLogDir(config.stateDir, run),
     artifacts,
   };
+}
+
+/**
+ * Null where there is none to print: large results were files in shared memory, which is gone with
+ * the run, and a summary is read by people and small programs.
+ */
+function smallResult({ host, results }: NonNullable<Agent["current"]>, instance: number): Json {
+  const items = host.state.itemsOf(instance);
+  if (items !== undefined) {
+    const isLarge = items.some((item) => "file" in (results.get(item) ?? {}));
+    return isLarge ? null : results.valueOf(instance);
+  }
+  const stored = results.get(instance);
+  return stored !== undefined && "value" in stored ? stored.value : null;
 }
 
 function outcomeOf(state: { id: string; outcome?: Outcome }): Outcome | { kind: "unfinished" } {
@@ -258,11 +272,7 @@ function configOf(options: RunOptions, runId: string, io: Io): Config | undefine
 function newLocalState(runId: string): string {
   const parent = localStates();
   mkdirSync(parent, { recursive: true, mode: 0o700 });
-  const old = readdirSync(parent)
-    .filter((name) => existsSync(join(parent, name, "journal.db")))
-    .map((name) => ({ name, time: name.match(/\d{8}-\d{6}/)?.[0] ?? "" }))
-    .sort((a, b) => (a.time < b.time ? 1 : -1));
-  for (const { name } of old.slice(keptStates)) {
+  for (const name of localRuns(parent).slice(keptStates)) {
     rmSync(join(parent, name), { recursive: true, force: true });
   }
   return join(parent, runId);

@@ -1,6 +1,6 @@
 // What the process finds around itself: where it is installed, its version, and its configuration.
 // Besides `main.ts` the only place that reads the environment.
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, homedir, hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Config, configTable } from "../agent/config.ts";
@@ -37,6 +37,16 @@ export function agentTable(): EnvTable<Config> {
 /** Folder of the states of `edgedag run`. */
 export function localStates(): string {
   return join(process.env.XDG_STATE_HOME ?? join(homedir(), ".local", "state"), "edgedag", "local");
+}
+
+/** Names of the runs of `edgedag run` that still have their state, the newest first. */
+export function localRuns(parent: string): string[] {
+  if (!existsSync(parent)) return [];
+  return readdirSync(parent)
+    .filter((name) => existsSync(join(parent, name, "journal.db")))
+    .map((name) => ({ name, time: /\d{8}-\d{6}/.exec(name)?.[0] ?? "" }))
+    .sort((a, b) => (a.time < b.time ? 1 : -1))
+    .map(({ name }) => name);
 }
 
 /** Variables that other parts than the agent read. */

@@ -108,7 +108,9 @@ export class Link {
 
   #startThread(): void {
     const data = { ...this.#data, status: this.#status };
-    const worker = new Worker(new URL("./link-thread.ts", import.meta.url), {
+    // In a bundle the thread's file is built beside this one.
+    const isBundled = !import.meta.url.endsWith(".ts");
+    const worker = new Worker(new URL(isBundled ? "./link-thread.mjs" : "./link-thread.ts", import.meta.url), {
       workerData: data,
       name: "edgedag-link",
     });

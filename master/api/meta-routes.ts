@@ -72,6 +72,9 @@ const dashboardFiles = [
   ["/style.css", "style.css", "text/css; charset=utf-8"],
 ] as const;
 
+// In a bundle the files lie beside it.
+const dashboardFolder = import.meta.url.endsWith(".ts") ? "../dashboard" : "./dashboard";
+
 function dashboardRoutes(): Route[] {
   return dashboardFiles.map(([path, file, type]) => ({
     method: "GET",
@@ -84,7 +87,7 @@ function dashboardRoutes(): Route[] {
       kind: "stream",
       status: 200,
       type,
-      body: await readFile(new URL(`../dashboard/${file}`, import.meta.url), "utf8"),
+      body: await readFile(new URL(`${dashboardFolder}/${file}`, import.meta.url), "utf8"),
       headers: { "content-security-policy": "default-src 'self'; frame-ancestors 'none'" },
     }),
   }));
