@@ -23,16 +23,22 @@ export async function range({ months }: { months: number }) {
 
 /** Every price, once, as it comes. Subscribed before the first look, so that no call is missed. */
 async function* ticks(): AsyncGenerator<Tick> {
-  await using stream = await events.subscribe("market.tick", "market.closed");
-  let read = 0;
-  while (true) {
-    // The total is read first: it is written last, so the list is then complete.
-    const total = await store.get("ticks.total");
-    for (const text of await store.lrange("ticks", read, -1)) {
-      read += 1;
-      yield JSON.parse(text) as Tick;
+  const stream = events.subscribe("market.tick", "market.closed");
+  await stream.ready;
+  try {
+    let read = 0;
+    while (true) {
+      // The total is read first: it is written last, so the list is then complete.
+      const total = await store.get("ticks.total");
+      const texts = (await store.execute("LRANGE", "ticks", read, -1)) as Buffer[];
+      for (const text of texts) {
+        read += 1;
+        yield JSON.parse(text.toString());
+      }
+      if (total !== null && read === Number(total)) return;
+      await stream.next();
     }
-    if (total !== null && read === Number(total)) return;
-    await stream.next();
+  } finally {
+    stream.close();
   }
 }

@@ -13,13 +13,13 @@ EVERY = 20  # ticks between two wake-up calls
 def watch(names):
     """Listens to `task.<name>.<state>` until each of the named tasks has succeeded."""
     heard = {name: [] for name in names}
-    with events.subscribe("task.*") as stream:
+    channels = [f"task.{name}.{state}" for name in names for state in ("started", "succeeded")]
+    with events.subscribe(*channels) as stream:
         # Only now may the others start: nothing that they do can be missed.
         events.publish("market.watched", {"names": names})
         while not all("succeeded" in states for states in heard.values()):
             name, state = next(stream).channel.removeprefix("task.").rsplit(".", 1)
-            if name in heard:
-                heard[name].append(state)
+            heard[name].append(state)
     return heard
 
 
@@ -54,7 +54,7 @@ def ticks():
         while True:
             # The total is read first: it is written last, so the list is then complete.
             total = store.get("ticks.total")
-            for text in store.lrange("ticks", read, -1):
+            for text in store.execute("LRANGE", "ticks", read, -1):
                 read += 1
                 yield json.loads(text)
             if total is not None and read == int(total):
@@ -82,7 +82,7 @@ def average(months):
 
 def closing():
     """How many prices there are by the time that the market has closed."""
-    return {"ticks": store.llen("ticks"), "total": int(store.get("ticks.total"))}
+    return {"ticks": store.execute("LLEN", "ticks"), "total": int(store.get("ticks.total"))}
 
 
 def report(averages, ranges, closing, heard):
