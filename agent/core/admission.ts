@@ -1,6 +1,8 @@
 // Who may start next: ready instances by rank, and the pools and resources that they take while
 // they run. It never decides that something starts; RunState does, one `take` per free slot.
+
 import type { DagAttributes, TaskAttributes } from "../../protocol/dag.ts";
+import { at } from "./at.ts";
 import type { Capacity, Instance } from "./events.ts";
 import { type Needs, noNeeds, ReadyQueue } from "./ready-queue.ts";
 import type { TaskTable } from "./task-table.ts";
@@ -58,7 +60,7 @@ export class Admission {
     const { graph } = this.#table;
     const owner = this.#table.taskIndexOf(instance);
     const { priority } = this.#table.taskOf(instance);
-    const remaining = graph.remaining[owner] ?? 0;
+    const remaining = at(graph.remaining, owner);
     this.#ready.push({ instance, priority, remaining }, this.needsOf(instance));
   }
 

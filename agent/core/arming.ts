@@ -80,10 +80,10 @@ export class Arming {
     const { timers, table, now } = this.#books;
     for (let due = timers.takeDue(now); due !== undefined; due = timers.takeDue(now)) {
       const { instance, state } = due;
-      if (state.id === "delayed") {
+      const limitMs = table.taskOf(instance).waitFor?.timeoutMs;
+      if (state.id === "delayed" || limitMs === undefined) {
         this.makeReady(instance);
       } else {
-        const limitMs = table.taskOf(instance).waitFor?.timeoutMs ?? 0;
         this.#ends.finish(instance, { kind: "failed", failure: { reason: "timeout", limitMs } });
       }
     }

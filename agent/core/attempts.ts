@@ -1,12 +1,14 @@
 // Attempts and the slots that they run in: what starts, what is handed to a worker ahead of time,
 // and what the end of an attempt means for its slot and for the next attempt.
+
 import type { CancelledBy } from "../../protocol/outcome.ts";
 import type { Arming } from "./arming.ts";
+import { at } from "./at.ts";
 import type { Books } from "./books.ts";
 import type { Ends } from "./ends.ts";
 import type { Instance, RunEvent } from "./events.ts";
 import { handoverDepth, type Slot } from "./slots.ts";
-import { RUNNING, STOPPING, type TaskState, WAITING } from "./task-state.ts";
+import { RUNNING, type TaskState, WAITING } from "./task-state.ts";
 
 export class Attempts {
   readonly #books: Books;
@@ -31,14 +33,14 @@ export class Attempts {
       this.#begin(instance);
       const attempt = table.countAttempt(instance);
       commands.push({ type: "start-attempt", task: instance, attempt });
-      this.#handOver(slot, instance);
+      this.#handOver(slot);
     }
   }
 
   /** Of an instance that is running or handed. */
   stop(instance: Instance, by: CancelledBy): void {
     const { table, commands } = this.#books;
-    this.#books.move(instance, STOPPING);
+    this.#books.move(instance, { id: "stopping", by });
     const attempt = table.attemptOf(instance);
     commands.push({ type: "stop-attempt", task: instance, attempt, by });
   }
@@ -71,14 +73,14 @@ export class Attempts {
    */
   returned(instance: Instance, attempt: number): void {
     const { table, slots, progress } = this.#books;
-    const id = this.#books.idOf(instance);
-    if (id !== "running" && id !== "stopping") return;
+    const state = table.stateOf(instance);
+    if (state.id !== "running" && state.id !== "stopping") return;
     if (attempt !== table.attemptOf(instance)) return;
     if (slots.isFirst(instance)) progress.counts.attempts -= 1;
     this.#leaveSlot(instance, false);
     table.forgetAttempt(instance);
-    if (id === "stopping") this.#finishStopped(instance);
-    else this.#arming.makeReady(instance);
+    if (state.id === "running") this.#arming.makeReady(instance);
+    else this.#ends.finish(instance, { kind: "cancelled", by: state.by });
   }
 
   #begin(instance: Instance): void {
@@ -92,10 +94,10 @@ export class Attempts {
    * Refilled when half of it is done, so that several tasks travel in one frame, and not while
    * something of higher priority waits for a slot.
    */
-  #handOver(slot: Slot, head: Instance): void {
+  #handOver(slot: Slot): void {
     const { isDraining, unmet, admission, table, slots, commands } = this.#books;
     if (isDraining || slot.queue.length > handoverDepth / 2) return;
-    let last = slot.queue.at(-1) ?? head;
+    let last = at(slot.queue, slot.queue.length - 1);
     let least: number | undefined;
     while (slot.queue.length < handoverDepth) {
       const next = unmet.chainedAfter(last, this.#isWaiting);
@@ -147,7 +149,7 @@ export class Attempts {
     }
     this.#books.unmet.meetAll(next);
     this.#begin(next);
-    this.#handOver(slot, next);
+    this.#handOver(slot);
   }
 
   /** The condition of everything that was handed out behind has failed: none of it will run. */
@@ -156,14 +158,10 @@ export class Attempts {
     for (const instance of slot.queue.slice()) {
       slots.remove(instance);
       table.forgetAttempt(instance);
-      if (this.#books.idOf(instance) === "handed") this.#books.move(instance, WAITING);
-      else this.#finishStopped(instance);
+      const state = table.stateOf(instance);
+      // Told to stop while it was still behind: it never began.
+      if (state.id === "stopping") this.#ends.finish(instance, { kind: "cancelled", by: state.by });
+      else this.#books.move(instance, WAITING);
     }
-  }
-
-  /** It never began, and was told to stop. */
-  #finishStopped(instance: Instance): void {
-    const by = this.#books.progress.cancelledBy ?? "user";
-    this.#ends.finish(instance, { kind: "cancelled", by });
   }
 }

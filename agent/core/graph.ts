@@ -1,6 +1,8 @@
 // The running form of a DAG: vertices as dense indices, edges as compressed rows, and what never
 // changes while it runs (order, remaining path, lanes). Built once from the document; no I/O.
+
 import type { DagDocument, EdgeCondition, TaskAttributes } from "../../protocol/dag.ts";
+import { at } from "./at.ts";
 
 const conditionCodes = { success: 0, failure: 1, any: 2 } as const satisfies Record<
   EdgeCondition,
@@ -51,7 +53,7 @@ export function buildGraph(document: DagDocument): RunGraph {
     indexOf.set(node.key, i);
     lanes[i] = laneOf(node.attributes);
     const { pool, exit } = node.attributes;
-    if (pool !== undefined && !((pools[pool] ?? 0) > 0)) {
+    if (pool !== undefined && (pools[pool] ?? 0) <= 0) {
       throw new Error(`task ${node.key} needs the pool ${pool}, which has no places`);
     }
     if (exit !== undefined) {
@@ -75,18 +77,19 @@ export function buildGraph(document: DagDocument): RunGraph {
     }
     sources[e] = source;
     ends[e] = target;
-    rows[source + 1] = (rows[source + 1] ?? 0) + 1;
-    unmet[target] = (unmet[target] ?? 0) + 1;
+    rows[source + 1] = at(rows, source + 1) + 1;
+    unmet[target] = at(unmet, target) + 1;
   });
-  for (let i = 0; i < size; i += 1) rows[i + 1] = (rows[i + 1] ?? 0) + (rows[i] ?? 0);
+  for (let i = 0; i < size; i += 1) rows[i + 1] = at(rows, i + 1) + at(rows, i);
   const next = rows.slice();
   const targets = new Int32Array(count);
   const conditions = new Uint8Array(count);
   for (let e = 0; e < count; e += 1) {
-    const at = next[sources[e] ?? 0] ?? 0;
-    next[sources[e] ?? 0] = at + 1;
-    targets[at] = ends[e] ?? 0;
-    conditions[at] = conditionCodes[document.edges[e]?.attributes?.on ?? "success"];
+    const source = at(sources, e);
+    const place = at(next, source);
+    next[source] = place + 1;
+    targets[place] = at(ends, e);
+    conditions[place] = conditionCodes[at(document.edges, e).attributes.on];
   }
   const remaining = longestPaths({ size, rows, targets, unmet });
   return {
@@ -142,22 +145,22 @@ function longestPaths({ size, rows, targets, unmet }: Rows): Int32Array {
   let tail = 0;
   for (let i = 0; i < size; i += 1) if (left[i] === 0) order[tail++] = i;
   for (let head = 0; head < tail; head += 1) {
-    const i = order[head] ?? 0;
-    const end = rows[i + 1] ?? 0;
-    for (let e = rows[i] ?? 0; e < end; e += 1) {
-      const target = targets[e] ?? 0;
-      left[target] = (left[target] ?? 0) - 1;
+    const i = at(order, head);
+    const end = at(rows, i + 1);
+    for (let e = at(rows, i); e < end; e += 1) {
+      const target = at(targets, e);
+      left[target] = at(left, target) - 1;
       if (left[target] === 0) order[tail++] = target;
     }
   }
   if (tail !== size) throw new Error("the graph has a cycle");
   const remaining = new Int32Array(size);
-  for (let at = size - 1; at >= 0; at -= 1) {
-    const i = order[at] ?? 0;
+  for (let tail = size - 1; tail >= 0; tail -= 1) {
+    const i = at(order, tail);
     let longest = 0;
-    const end = rows[i + 1] ?? 0;
-    for (let e = rows[i] ?? 0; e < end; e += 1) {
-      const path = remaining[targets[e] ?? 0] ?? 0;
+    const end = at(rows, i + 1);
+    for (let e = at(rows, i); e < end; e += 1) {
+      const path = at(remaining, at(targets, e));
       if (path > longest) longest = path;
     }
     remaining[i] = longest + 1;

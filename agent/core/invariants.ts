@@ -1,6 +1,8 @@
 // What must hold between any two events: every collection is counted again from the states and
 // compared. For tests and debug runs; reads only.
-import type { Admission } from "./admission.ts";
+
+import { type Admission, mapPool } from "./admission.ts";
+import { at } from "./at.ts";
 import type { EventWaits } from "./event-waits.ts";
 import type { Instance } from "./events.ts";
 import type { Progress } from "./progress.ts";
@@ -69,22 +71,24 @@ function readyProblems({ table, admission, slots }: RunView, instances: Instance
   const { capacity } = admission;
   const left = admission.free();
   const used = { cpu: 0, memoryBytes: 0, gpu: 0 };
-  for (const [first = 0] of slots.queues()) {
-    const needs = admission.needsOf(first);
-    for (const pool of needs.pools) left.pools[pool] = (left.pools[pool] ?? 0) + 1;
+  const held = new Map<string, number>();
+  for (const queue of slots.queues()) {
+    const needs = admission.needsOf(at(queue, 0));
+    for (const pool of needs.pools) held.set(pool, (held.get(pool) ?? 0) + 1);
     for (const name of ["cpu", "memoryBytes", "gpu"] as const) used[name] += needs[name];
   }
   for (const name of ["cpu", "memoryBytes", "gpu"] as const) {
     if (Math.abs(left[name] + used[name] - capacity[name]) < 1e-6 * (1 + capacity[name])) continue;
     problems.push(`${name}: ${left[name]} free, ${used[name]} used of ${capacity[name]}`);
   }
+  const placesOf = (pool: string) => (left.pools[pool] ?? 0) + (held.get(pool) ?? 0);
   for (const [pool, places] of Object.entries(table.graph.pools)) {
-    problems.push(...differ(`free and held places of ${pool}`, left.pools[pool] ?? 0, places));
+    problems.push(...differ(`free and held places of ${pool}`, placesOf(pool), places));
   }
   for (const parent of table.fanOuts.open()) {
-    const places = table.graph.tasks[parent]?.mapConcurrency;
+    const places = at(table.graph.tasks, parent).mapConcurrency;
     if (places === undefined) continue;
-    problems.push(...differ(`places of ${parent}`, left.pools[` map ${parent}`] ?? 0, places));
+    problems.push(...differ(`places of ${parent}`, placesOf(mapPool(parent)), places));
   }
   return problems;
 }
@@ -116,9 +120,11 @@ function instanceProblems({ table, slots, timers }: RunView, i: Instance): strin
     case "handed":
       return slots.before(i) === state.after ? [] : [`${table.keyOf(i)} is behind another`];
     case "expanded": {
-      const items = table.fanOuts.itemsOf(i) ?? [];
-      const open = items.filter((item) => table.stateOf(item).id !== "finished").length;
-      return differ(`left of ${table.keyOf(i)}`, table.fanOuts.expansionOf(i)?.left ?? 0, open);
+      const open = table.fanOuts
+        .itemsOf(i)
+        ?.filter((item) => table.stateOf(item).id !== "finished").length;
+      const left = table.fanOuts.expansionOf(i)?.left;
+      return left === open ? [] : [`left of ${table.keyOf(i)} is ${left}, counted ${open}`];
     }
     case "delayed":
     case "awaiting": {
@@ -136,9 +142,9 @@ function unmetProblems({ table, unmet }: RunView): string[] {
   const open = new Array<number>(size).fill(0);
   for (let i = 0; i < size; i += 1) {
     if (table.stateOf(i).id === "finished") continue;
-    for (let e = rows[i] ?? 0; e < (rows[i + 1] ?? 0); e += 1) {
-      const target = targets[e] ?? 0;
-      open[target] = (open[target] ?? 0) + 1;
+    for (let e = at(rows, i); e < at(rows, i + 1); e += 1) {
+      const target = at(targets, e);
+      open[target] = at(open, target) + 1;
     }
   }
   return open.flatMap((count, i) => {

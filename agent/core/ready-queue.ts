@@ -41,10 +41,6 @@ export class ReadyQueue {
     this.#free = { cpu: capacity.cpu, memoryBytes: capacity.memoryBytes, gpu: capacity.gpu };
   }
 
-  get size(): number {
-    return this.#size;
-  }
-
   addPool(name: string, places: number): void {
     this.#pools.set(name, places);
   }
@@ -128,7 +124,10 @@ export class ReadyQueue {
 
   #hasRoom(needs: Needs): boolean {
     if (needs.key === "") return true;
-    for (const pool of needs.pools) if ((this.#pools.get(pool) ?? 0) <= 0) return false;
+    for (const pool of needs.pools) {
+      const places = this.#pools.get(pool);
+      if (places === undefined || places <= 0) return false;
+    }
     const { cpu, memoryBytes, gpu } = this.#free;
     // Shares like 0.1 do not add up exactly; a thousandth of a core decides nothing.
     return needs.cpu <= cpu + 1e-3 && needs.memoryBytes <= memoryBytes && needs.gpu <= gpu + 1e-3;

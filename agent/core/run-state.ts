@@ -3,9 +3,11 @@
 // Ready means "unmet count is zero"; nothing is ever rescanned, no generation is ever waited for.
 // Here: the way in, and the life of the run. A task's way to ready is in arming.ts, its attempts in
 // attempts.ts, its end in ends.ts; all of them write one set of books, books.ts.
+
 import type { DagDocument, TaskAttributes } from "../../protocol/dag.ts";
 import type { CancelledBy, RunOutcome } from "../../protocol/outcome.ts";
 import { Arming } from "./arming.ts";
+import { at } from "./at.ts";
 import { Attempts } from "./attempts.ts";
 import { Books } from "./books.ts";
 import { Ends } from "./ends.ts";
@@ -104,7 +106,7 @@ export class RunState {
    * behind another one: that has not begun, and follows from the end of the one before it.
    */
   inFlight(): Instance[] {
-    return this.#books.slots.queues().flatMap(([first]) => first ?? []);
+    return this.#books.slots.queues().map((queue) => at(queue, 0));
   }
 
   /** Whether the next publication on this channel changes anything: all others need no event. */

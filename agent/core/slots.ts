@@ -28,8 +28,8 @@ export class Slots {
 
   /** The instance right before this one in its slot. */
   before(instance: Instance): Instance | undefined {
-    const queue = this.#slotOf.get(instance)?.queue ?? [];
-    return queue[queue.indexOf(instance) - 1];
+    const queue = this.#slotOf.get(instance)?.queue;
+    return queue?.[queue.indexOf(instance) - 1];
   }
 
   open(instance: Instance): Slot {

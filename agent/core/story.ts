@@ -1,5 +1,6 @@
 // The last moves of a run, for the message of a bug and for a dump. Recording one stores four
 // values in a ring and allocates nothing; text is made only when somebody asks for it.
+import { at } from "./at.ts";
 import type { Instance, Millis } from "./events.ts";
 import type { StateId } from "./task-state.ts";
 
@@ -13,11 +14,11 @@ export class Story {
   #count = 0;
 
   record(now: Millis, instance: Instance, from: StateId, to: StateId): void {
-    const at = this.#count & (length - 1);
-    this.#times[at] = now;
-    this.#instances[at] = instance;
-    this.#from[at] = from;
-    this.#to[at] = to;
+    const place = this.#count & (length - 1);
+    this.#times[place] = now;
+    this.#instances[place] = instance;
+    this.#from[place] = from;
+    this.#to[place] = to;
     this.#count += 1;
   }
 
@@ -25,9 +26,10 @@ export class Story {
   lines(keyOf: (instance: Instance) => string): string[] {
     const lines: string[] = [];
     for (let n = Math.max(0, this.#count - length); n < this.#count; n += 1) {
-      const at = n & (length - 1);
-      const key = keyOf(this.#instances[at] ?? 0);
-      lines.push(`${this.#times[at]} ${key} ${this.#from[at]} -> ${this.#to[at]}`);
+      const place = n & (length - 1);
+      const key = keyOf(at(this.#instances, place));
+      const move = `${this.#from[place]} -> ${this.#to[place]}`;
+      lines.push(`${this.#times[place]} ${key} ${move}`);
     }
     return lines;
   }

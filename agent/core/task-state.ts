@@ -1,5 +1,5 @@
 // The states of a task instance and the moves between them. Every state owns just its own data.
-import type { Outcome } from "../../protocol/outcome.ts";
+import type { CancelledBy, Outcome } from "../../protocol/outcome.ts";
 import type { Instance, Millis } from "./events.ts";
 
 /**
@@ -21,7 +21,7 @@ export type TaskState =
   | { id: "ready" }
   | { id: "handed"; after: Instance }
   | { id: "running" }
-  | { id: "stopping" }
+  | { id: "stopping"; by: CancelledBy }
   | { id: "delayed"; until: Millis }
   | { id: "expanded" }
   | { id: "finished"; outcome: Outcome };
@@ -30,7 +30,6 @@ export type TaskState =
 export const WAITING: TaskState = { id: "waiting" };
 export const READY: TaskState = { id: "ready" };
 export const RUNNING: TaskState = { id: "running" };
-export const STOPPING: TaskState = { id: "stopping" };
 export const SUCCEEDED: TaskState = { id: "finished", outcome: { kind: "succeeded" } };
 
 export type StateId = TaskState["id"];
@@ -48,12 +47,9 @@ export const legalMoves = {
   finished: [],
 } as const satisfies Record<StateId, readonly StateId[]>;
 
-const legal = new Map<StateId, ReadonlySet<StateId>>(
-  (Object.keys(legalMoves) as StateId[]).map((id) => [id, new Set<StateId>(legalMoves[id])]),
-);
-
 export function isLegalMove(from: StateId, to: StateId): boolean {
-  return legal.get(from)?.has(to) ?? false;
+  const moves: readonly StateId[] = legalMoves[from];
+  return moves.includes(to);
 }
 
 /** A move that the table does not have: a bug of ours, with the moves that led to it. */

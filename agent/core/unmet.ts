@@ -1,6 +1,8 @@
 // How many needs of each task are still open, and what the end of a task means for the tasks after
 // it. Readiness comes from these counts alone; nothing is ever rescanned.
+
 import type { Outcome } from "../../protocol/outcome.ts";
+import { at } from "./at.ts";
 import type { Instance } from "./events.ts";
 import { isSatisfied, type RunGraph } from "./graph.ts";
 
@@ -32,11 +34,11 @@ export class Unmet {
 
   settle(instance: Instance, kind: Outcome["kind"], successors: Successors): void {
     const { rows, targets, conditions } = this.#graph;
-    const end = rows[instance + 1] ?? 0;
-    for (let e = rows[instance] ?? 0; e < end; e += 1) {
-      const target = targets[e] ?? 0;
+    const end = at(rows, instance + 1);
+    for (let e = at(rows, instance); e < end; e += 1) {
+      const target = at(targets, e);
       if (!successors.isWaiting(target)) continue;
-      if (!isSatisfied(conditions[e] ?? 0, kind)) {
+      if (!isSatisfied(at(conditions, e), kind)) {
         successors.unreachable(target);
         continue;
       }
@@ -58,9 +60,9 @@ export class Unmet {
     const lane = instance < size ? lanes[instance] : 0;
     if (lane === 0) return undefined;
     let best: Instance | undefined;
-    const end = rows[instance + 1] ?? 0;
-    for (let e = rows[instance] ?? 0; e < end; e += 1) {
-      const target = targets[e] ?? 0;
+    const end = at(rows, instance + 1);
+    for (let e = at(rows, instance); e < end; e += 1) {
+      const target = at(targets, e);
       if (lanes[target] !== lane || conditions[e] !== 0) continue;
       if (this.of(target) !== 1 || !isWaiting(target)) continue;
       if (best === undefined || this.#outranks(target, best)) best = target;
@@ -70,8 +72,8 @@ export class Unmet {
 
   #outranks(a: Instance, b: Instance): boolean {
     const { tasks, remaining } = this.#graph;
-    const byPriority = (tasks[a]?.priority ?? 0) - (tasks[b]?.priority ?? 0);
+    const byPriority = at(tasks, a).priority - at(tasks, b).priority;
     if (byPriority !== 0) return byPriority > 0;
-    return (remaining[a] ?? 0) > (remaining[b] ?? 0);
+    return at(remaining, a) > at(remaining, b);
   }
 }

@@ -1,5 +1,6 @@
 // The parts that RunState is made of, where a run cannot show what they refuse: bugs of ours.
 import t from "tap";
+import { at } from "../../agent/core/at.ts";
 import { Books } from "../../agent/core/books.ts";
 import { FanOuts } from "../../agent/core/fan-out.ts";
 import { buildGraph } from "../../agent/core/graph.ts";
@@ -48,6 +49,11 @@ t.test("a short story is told from its start", async (t) => {
   run.now = 3;
   run.start();
   t.same(run.state.dump().story, ["3 a waiting -> ready", "3 a ready -> running"]);
+});
+
+t.test("an index beyond the end is a bug", async (t) => {
+  t.equal(at([1, 0], 1), 0);
+  t.throws(() => at(new Int32Array(2), 2), /no entry 2 of 2/);
 });
 
 t.test("what has no slot cannot leave it", async (t) => {

@@ -86,5 +86,7 @@ t.test("what does not exist has no name and no task", async (t) => {
   t.equal(run.state.keyOf(7), "?7");
   t.equal(run.state.taskIndexOf(7), -1);
   t.equal(run.state.attemptOf(7), 0);
+  t.equal(run.state.instanceCount, 1);
+  t.match(run.state.stateOf(7), { id: "waiting" });
   t.throws(() => run.state.taskOf(7), /no instance 7/);
 });
