@@ -1,10 +1,10 @@
 // `edgedag logs RUN` against a master: the combined log, filtered there, printed here.
+import { formatLine } from "../../agent/log/read-log.ts";
 import { exitCodes } from "../../protocol/exit-codes.ts";
 import type { LogLine } from "../../protocol/log.ts";
 import type { Io } from "../io.ts";
 import { type ClientArgs, call, printFailure } from "./api.ts";
 import { runPath } from "./shown.ts";
-import { plain } from "./table.ts";
 
 export interface LogsArgs extends ClientArgs {
   run: string;
@@ -12,6 +12,7 @@ export interface LogsArgs extends ClientArgs {
   stream?: string;
   level?: string;
   follow?: boolean;
+  colour?: boolean;
 }
 
 export async function logs(args: LogsArgs, io: Io): Promise<number> {
@@ -30,7 +31,8 @@ export async function logs(args: LogsArgs, io: Io): Promise<number> {
     for await (const text of body.pipeThrough(new TextDecoderStream())) {
       const lines = `${rest}${text}`.split("\n");
       rest = lines.pop() ?? "";
-      for (const line of lines) io.stdout.write(args.json ? `${line}\n` : readable(line));
+      for (const line of lines)
+        io.stdout.write(args.json ? `${line}\n` : readable(line, args.colour === true));
     }
   } catch (error) {
     return printFailure(io, {
@@ -43,13 +45,7 @@ export async function logs(args: LogsArgs, io: Io): Promise<number> {
   return exitCodes.ok;
 }
 
-function readable(text: string): string {
+function readable(text: string, colour: boolean): string {
   // Lines were checked by the master when they arrived.
-  const line = JSON.parse(text) as LogLine;
-  const time = new Date(line.time).toISOString().slice(11, 23);
-  const who = line.task === undefined ? "agent" : `${line.task}#${line.attempt ?? 1}`;
-  const what = line.text ?? `(${line.base64?.length ?? 0} characters of base64)`;
-  const mark = line.stream === "stderr" ? "!" : line.stream === "log" ? line.level : "";
-  const fields = line.fields === undefined ? "" : ` ${JSON.stringify(line.fields)}`;
-  return `${time} ${plain(`${who}${mark === "" ? "" : ` ${mark}`} | ${what}${fields}`)}\n`;
+  return `${formatLine(JSON.parse(text) as LogLine, colour)}\n`;
 }

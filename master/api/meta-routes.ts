@@ -88,7 +88,9 @@ function dashboardRoutes(): Route[] {
       status: 200,
       type,
       body: await readFile(new URL(`${dashboardFolder}/${file}`, import.meta.url), "utf8"),
-      headers: { "content-security-policy": "default-src 'self'; frame-ancestors 'none'" },
+      headers: {
+        "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
+      },
     }),
   }));
 }

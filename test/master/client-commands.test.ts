@@ -64,7 +64,7 @@ t.test("tables for people, JSON for programs", async (t) => {
   t.match(await seen((io) => showRun({ ...to, run: "r1" }, io)), /clean +succeeded +1 +1.0ms/);
   t.match(
     await seen((io) => logs({ ...to, run: "r1" }, io)),
-    /clean#1 \| line 1\n.*clean#1 ! \| line 2/,
+    /clean#1 out \| line 1\n.*clean#1 err \| line 2/,
   );
   t.notMatch(await seen((io) => logs({ ...to, run: "r1", stream: "stderr" }, io)), "line 1");
   t.match(await seen((io) => logs({ ...to, run: "r1", follow: true, json: true }, io)), '"seq":2');
