@@ -38,6 +38,11 @@ function median(values: number[]): number {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
+// Both warm up: a first round would measure the compiler of V8, and the first faults of memory.
+for (const server of [ours, redis]) {
+  await measure(server.socketPath, { clients: 20, pipeline: 16, requests: 300_000 });
+}
+
 console.log("clients  pipeline  command      ours/s     redis/s  ratio");
 const results = [];
 for (const shape of shapes) {

@@ -141,10 +141,10 @@ for (const RESP of [2, 3] as const) {
     await client.sAdd("s", ["x", "y"]);
     t.same([...(await client.sMembers("s"))].sort(), ["x", "y"]);
     t.strictSame(await client.multi().incr("n").get("n").exec(), [1, "1"]);
-    const message = new Promise<string>((resolve) => {
-      subscriber.subscribe("c", (text) => resolve(text)).then(() => client.publish("c", "hello"));
-    });
-    t.equal(await message, "hello");
+    const message = Promise.withResolvers<string>();
+    await subscriber.subscribe("c", (text) => message.resolve(text));
+    await client.publish("c", "hello");
+    t.equal(await message.promise, "hello");
     t.equal(await client.blPop("none", 0.01), null);
     await t.rejects(client.lPush("k", "x"), /WRONGTYPE/);
     await subscriber.close();

@@ -110,6 +110,8 @@ t.test("abuse leaves memory and descriptors as they were", async (t) => {
     await closed;
   };
   await abuse("*1\r\n");
+  // The client may be closed before the store has closed its end.
+  await until("the first one gone", async () => (await clients()) === "1");
   const fdsBefore = fds();
   const before = process.memoryUsage().rss;
   for (let round = 0; round < 40; round++) {
@@ -128,7 +130,7 @@ t.test("abuse leaves memory and descriptors as they were", async (t) => {
     ]);
   }
   await until("all gone", async () => (await clients()) === "1");
-  await until("fds back", () => fds() === fdsBefore);
+  await until("fds back", () => fds() <= fdsBefore);
   t.equal(await good.call("PUBSUB", "NUMSUB", "c"), '["c" :0]');
   t.equal(await good.call("PUBSUB", "NUMPAT"), ":0");
   t.match(await good.call("INFO", "clients"), /blocked_clients:0/);
