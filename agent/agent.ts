@@ -12,7 +12,7 @@ import type { Capabilities, RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern } from "../protocol/state-paths.ts";
-import { keepArtifact, readKeptArtifact, unpackFiles } from "./artifact-store.ts";
+import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
 import { heldLevels } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
@@ -31,6 +31,7 @@ import {
 import type { JournaledEvent, RunObserver } from "./run-host.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
+import { unpackArtifact } from "./unpack-artifact.ts";
 
 export interface AgentOptions {
   config: Config;
@@ -318,28 +319,29 @@ export class Agent {
     const { host } = opened.value;
     this.#execution.warm(artifact.dag);
     this.#tellLink();
-    opened.value.openStore().then(
-      () => {
+    // Written again after a restart before the first event: unpacking may have been cut short.
+    const unpacked =
+      events.length > 0 ? undefined : unpackArtifact(artifact, opened.value.folders.work);
+    Promise.all([opened.value.openStore(), unpacked])
+      .then(([, files]) => {
         if (this.#isClosed) return;
+        if (files !== undefined && !files.ok) throw new Error(files.diagnostics[0]?.message);
         if (events.length === 0) host.start();
         else host.resume(events, startedAt);
         const by = this.#cancelledEarly.get(run);
         if (by !== undefined) host.cancel(by);
-      },
-      (error: unknown) => this.#broken(run, error),
-    );
+      })
+      .catch((error: unknown) => this.#broken(run, error));
   }
 
   #open(pending: PendingRun): Result<OpenedRun> {
-    const { run, artifact, events } = pending;
+    const { run } = pending;
     try {
       const opened = openRun(pending, this.#shared, {
         observer: this.#options.observe?.(run) ?? {},
         finished: (outcome, summary) => this.#finished(run, outcome, summary),
         broken: (error) => this.#broken(run, error),
       });
-      // Written again after a restart before the first event: unpacking may have been cut short.
-      if (opened.ok && events.length === 0) unpackFiles(artifact, opened.value.folders.work);
       return opened;
     } catch (error) {
       // A file system that is full or read-only; anything else is a bug and not for a retry.

@@ -1,10 +1,9 @@
 // The artifacts that the agent has accepted: kept by digest, so that a run can go on after a
-// restart without the place it came from, and unpacked into a run's working folder.
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+// restart without the place it came from.
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import { artifactDigest, canonicalJson, sha256Hex } from "../protocol/canonical.ts";
-import { artifactPathProblem } from "../protocol/safe-path.ts";
 
 function pathOf(stateDir: string, digest: string): string {
   return join(stateDir, "artifacts", `${digest}.json`);
@@ -35,16 +34,4 @@ export function readKeptArtifact(stateDir: string, digest: string): DagArtifact 
     throw new Error(`the artifact ${digest} was changed on disk`);
   }
   return artifact;
-}
-
-/** Writes the files into the folder; what is there already is replaced. */
-export function unpackFiles(artifact: DagArtifact, folder: string): void {
-  for (const file of artifact.files) {
-    const problem = artifactPathProblem(file.path);
-    if (problem !== undefined) throw new Error(`a file of the artifact is refused: ${problem}`);
-    const path = join(folder, file.path);
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(path, file.text ?? Buffer.from(file.base64 ?? "", "base64"));
-    if (file.executable) chmodSync(path, 0o755);
-  }
 }

@@ -5,7 +5,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Result } from "../protocol/diagnostic.ts";
-import { nodeRunnerPath, pythonRunnerPath } from "../protocol/install-paths.ts";
+import { nodeRunnerPath, nodeSdkPath, pythonRunnerPath } from "../protocol/install-paths.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { Config } from "./config.ts";
 import { Executor } from "./exec/attempt.ts";
@@ -51,6 +51,10 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
     }),
     node: new WorkerPool({
       ...shared,
+      // A bundled runner does not lie where the SDK could be found from it.
+      env: isBundled
+        ? { ...baseEnv, EDGEDAG_NODE_SDK: join(nodeSdkPath(root), "index.js") }
+        : baseEnv,
       runtime: "node",
       argv: [
         process.execPath,

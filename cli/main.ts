@@ -131,12 +131,9 @@ function positive(name: string, text: string): number {
   throw new CommanderError(exitCodes.usage, "edgedag.number", `${name} must be a positive number`);
 }
 
-/** A file `.env` in the current folder fills in what the environment does not have. */
 async function withDotenv(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
-  const { config } = await import("dotenv");
-  const own = { ...env };
-  config({ processEnv: own as Record<string, string>, quiet: true });
-  return own;
+  const dotenv = await import("./dotenv-file.ts");
+  return dotenv.withDotenv(env);
 }
 
 try {

@@ -37,7 +37,7 @@ export async function startFromEnv(
   }
   const config = { ...read.config.value, ...override };
   const { startMaster, MasterStartError } = await import("../master/main.ts");
-  const { pino } = await import("pino");
+  const { pino } = await import("../protocol/pino-logger.ts");
   const log = pino({ level: config.logLevel satisfies LogLevel }, pino.destination(2));
   try {
     const tls =

@@ -53,7 +53,7 @@ async function parseYaml(
   text: string,
   findings: Findings,
 ): Promise<{ value: unknown } | undefined> {
-  const { LineCounter, parseDocument } = await import("yaml");
+  const { LineCounter, parseDocument } = await import("./yaml-parser.ts");
   const lines = new LineCounter();
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset);
@@ -101,7 +101,7 @@ async function findYamlDuplicates(
   at: (offset: number) => string,
   findings: Findings,
 ): Promise<void> {
-  const { isMap, isScalar, isSeq } = await import("yaml");
+  const { isMap, isScalar, isSeq } = await import("./yaml-parser.ts");
   const visit = (node: unknown, path: PathSegment[]): void => {
     if (isSeq(node)) {
       for (const [i, item] of node.items.entries()) visit(item, [...path, i]);

@@ -35,7 +35,7 @@ export async function openAgentLog(options: AgentLogOptions): Promise<Result<Age
     const remedy = "Make EDGEDAG_STATE writable for this user, or set it to a folder that is.";
     return { ok: false, diagnostics: [{ code: "E_STATE_READONLY", path, message, remedy }] };
   }
-  const { pino } = await import("pino");
+  const { pino } = await import("../../protocol/pino-logger.ts");
   const logger = pino(
     {
       level,
