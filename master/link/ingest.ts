@@ -15,14 +15,14 @@ const gatherMs = 4;
 const fullRecords = 2_000;
 
 export class Ingest {
-  readonly #storage: MasterStorage;
+  readonly #storage: Pick<MasterStorage, "applyFrames">;
   readonly #log: Logger;
   #pending: PendingFrame[] = [];
   #pendingRecords = 0;
   #timer: NodeJS.Timeout | undefined;
   #storing: Promise<void> | undefined;
 
-  constructor(storage: MasterStorage, log: Logger) {
+  constructor(storage: Pick<MasterStorage, "applyFrames">, log: Logger) {
     this.#storage = storage;
     this.#log = log;
   }
