@@ -147,7 +147,6 @@ export class Attempts {
       this.#books.progress.begin();
       return;
     }
-    this.#books.unmet.meetAll(next);
     this.#begin(next);
     this.#handOver(slot);
   }

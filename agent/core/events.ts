@@ -27,7 +27,12 @@ export type RunEvent =
       /** In [0, 1): the jitter of a retry that may follow. */
       random: number;
     }
-  /** The attempt was handed out but not begun, and will not be: it does not count as one. */
+  /**
+   * The attempt was handed out but not begun, and will not be: it does not count as one, and the
+   * next gets its number. To be sent after the end of the one before it, or when it was told to
+   * stop. What is behind it needs no event of its own, and when one comes it must come in the same
+   * turn: later it could be taken for a return of the next attempt of that number.
+   */
   | { type: "attempt-returned"; task: Instance; attempt: number; now: Millis }
   | { type: "when-evaluated"; task: Instance; now: Millis; holds: boolean }
   | { type: "map-evaluated"; task: Instance; now: Millis; items: number }
@@ -38,7 +43,10 @@ export type RunEvent =
   | { type: "cancel-requested"; by: CancelledBy; now: Millis }
   /** No new attempt starts from here on; what runs may finish. */
   | { type: "drain-requested"; now: Millis }
-  /** The agent came back (after a drain or a crash) with this capacity. */
+  /**
+   * The agent came back (after a drain or a crash) with this capacity. After a crash, better before
+   * the attempts in flight are settled as lost, so that nothing starts under the old capacity.
+   */
   | { type: "run-resumed"; now: Millis; capacity: Capacity };
 
 export type Command =
@@ -59,7 +67,7 @@ export type Command =
   | { type: "finish-task"; task: Instance; outcome: Outcome }
   /** Another attempt of the task follows at `at`. */
   | { type: "announce-retry"; task: Instance; attempt: number; at: Millis }
-  /** Send `time-passed` at this time; it replaces the one before. */
+  /** Send `time-passed` at this time; it replaces the one before. Too early is no harm. */
   | { type: "wake-at"; at: Millis }
   | { type: "finish-run"; outcome: RunOutcome }
   /** A drain was asked for and nothing runs any more. */

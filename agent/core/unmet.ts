@@ -27,11 +27,6 @@ export class Unmet {
     return this.#counts[instance] ?? 0;
   }
 
-  /** The instance runs already: its last need was met by the worker that had both. */
-  meetAll(instance: Instance): void {
-    this.#counts[instance] = 0;
-  }
-
   settle(instance: Instance, kind: Outcome["kind"], successors: Successors): void {
     const { rows, targets, conditions } = this.#graph;
     const end = at(rows, instance + 1);

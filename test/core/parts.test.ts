@@ -143,10 +143,11 @@ t.test("books that do not add up are told one by one", async (t) => {
     told((b) => b.move(5, { id: "awaiting", event: "e", until: 9 })),
     /w: timer differs/,
   );
-  t.match(
-    told((b) => b.unmet.meetAll(6)),
-    /unmet of last is 0, counted 1/,
-  );
+  const meet = (b: Books) => {
+    const ignore = () => undefined;
+    b.unmet.settle(4, "succeeded", { isWaiting: () => true, unreachable: ignore, met: ignore });
+  };
+  t.match(told(meet), /unmet of last is 0, counted 1/);
   const skip = (b: Books) =>
     b.move(0, { id: "finished", outcome: { kind: "skipped", because: "x" } });
   t.match(told(skip), /left is 7, counted 6/);
