@@ -57,11 +57,13 @@ if [ "$action" = uninstall ]; then
     fi
   fi
   [ "$purge" = no ] || rm -rf "$root/var/lib/edgedag" "$root/var/lib/private/edgedag"
-  # Only folders that installing may have made, and only if nothing else is in them.
-  for folder in "$root/etc/edgedag" "$root/etc/systemd/system" "$root/etc/systemd" "$root/etc" \
-    "$root$prefix/lib" "$root$prefix/bin" "$root$prefix"; do
-    [ -z "$root" ] && [ "$folder" != /etc/edgedag ] && continue
-    rmdir "$folder" 2>/dev/null || true
+  # The host's own folders stay; a staging root keeps only what something else has put there.
+  if [ -z "$root" ]; then
+    rmdir /etc/edgedag 2>/dev/null || true
+    exit 0
+  fi
+  for folder in "${prefix#/}/lib" "${prefix#/}/bin" etc/systemd/system etc/edgedag; do
+    (cd "$root" && rmdir -p "$folder" 2>/dev/null) || true
   done
   exit 0
 fi

@@ -77,7 +77,7 @@ t.test("SIGTERM drains: what runs ends, the rest waits for the next start", { sk
     [
       "dag: slow",
       "tasks:",
-      "  first: { shell: 'touch started; while [ ! -e go ]; do sleep 0.05; done; touch finished' }",
+      "  first: { shell: 'echo once >> started; while [ ! -e go ]; do sleep 0.05; done; touch finished' }",
       "  second: { shell: 'test -e finished && touch over', needs: [first] }",
       "",
     ].join("\n"),
@@ -96,8 +96,15 @@ t.test("SIGTERM drains: what runs ends, the rest waits for the next start", { sk
   t.equal((await docker("wait", name)).stdout.trim(), "0", await logs(name));
   const copied = join(scratch, "slow-runs");
   await docker("cp", `${name}:/var/lib/edgedag/runs`, copied);
-  const runs = await run("sh", ["-c", `ls -d ${copied}/*/work/over; ls ${copied} | wc -l`]);
-  t.match(runs.stdout, /over\n1\n/, "the same run went on, its first task was not run again");
+  const runs = await run("sh", [
+    "-c",
+    `ls ${copied} | wc -l; cat ${copied}/*/work/started; ls ${copied}/*/work/over`,
+  ]);
+  t.match(
+    runs.stdout,
+    /^1\nonce\n.*over\n$/,
+    "the same run went on, its first task was not run again",
+  );
 });
 
 t.test(
@@ -105,7 +112,8 @@ t.test(
   { skip },
   async (t) => {
     const options = ["--network=none", "--env=EDGEDAG_AFTER=stay", "--health-interval=1s"];
-    const name = await container(t, "health", [...options, "--health-retries=1"]);
+    const often = ["--env=EDGEDAG_HEARTBEAT=200ms", "--health-retries=1"];
+    const name = await container(t, "health", [...options, ...often]);
     const isHealth = (wanted: string) => async () => {
       const state = await docker("inspect", "--format={{.State.Health.Status}}", name);
       return state.stdout.trim() === wanted;
