@@ -277,7 +277,7 @@ export class Agent {
   }
 
   capabilitiesBase(): { hasLauncher: boolean; python: string } {
-    return { hasLauncher: this.#execution.hasLauncher, python: this.#execution.python };
+    return { hasLauncher: this.#execution.hasLauncher, python: this.#execution.python() };
   }
 
   // ---- runs ----

@@ -1,6 +1,6 @@
 // Starts what carries out attempts: the launcher (or the plain way where none can be had), the
 // socket of the workers and the two pools.
-import { spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { DagDocument } from "../protocol/dag.ts";
@@ -19,7 +19,7 @@ export interface ExecutionParts {
   executor: Executor;
   hasLauncher: boolean;
   /** The Python that tasks run on: an absolute path where it was found. */
-  python: string;
+  python(): string;
   /** Starts workers ahead of the first task that needs them. */
   warm(dag: DagDocument): void;
   close(): Promise<void>;
@@ -40,14 +40,14 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
   if (!started.ok) return started;
   const { starter, hasLauncher } = started.value;
   const server = await WorkerServer.listen(join(runtimeDir, "w.sock"));
-  const python = findPython(config.python === "" ? "python3" : config.python, baseEnv);
+  const python = new PythonProgram(config.python === "" ? "python3" : config.python, baseEnv);
   const isBundled = !import.meta.url.endsWith(".ts");
   const shared = { launcher: starter, server, env: baseEnv, cwd: "/", size: config.slots };
   const pools = {
     python: new WorkerPool({
       ...shared,
       runtime: "python",
-      argv: [python, "-u", pythonRunnerPath(root)],
+      argv: () => [python.path, "-u", pythonRunnerPath(root)],
     }),
     node: new WorkerPool({
       ...shared,
@@ -69,11 +69,12 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
     value: {
       executor,
       hasLauncher,
-      python,
+      python: () => python.path,
       warm: (dag) => {
         for (const runtime of ["python", "node"] as const) {
           const tasks = dag.nodes.filter((n) => n.attributes.run.kind === runtime);
           if (tasks.length === 0) continue;
+          if (runtime === "python") python.resolveShim();
           const isWide = tasks.some((task) => task.attributes.map !== undefined);
           const count = isWide ? config.slots : Math.min(config.slots, tasks.length);
           // A worker that does not start fails the task that needs it, with the reason.
@@ -129,19 +130,29 @@ async function startLauncher({
 }
 
 /**
- * The real file of a program. A shim (as of pyenv) costs a start of its own for every worker, so
- * it is asked once which interpreter it stands for.
+ * The Python of this node. A shim (as of pyenv) costs a start of its own for every worker, so it
+ * is asked once, in the background, which interpreter it stands for.
  */
-function findPython(name: string, env: Record<string, string>): string {
-  const found = name.includes("/") ? name : findOnPath(name, env.PATH ?? "");
-  if (found === undefined || !found.includes("/shims/")) return found ?? name;
-  const asked = spawnSync(found, ["-c", "import sys; print(sys.executable)"], {
-    env,
-    encoding: "utf8",
-    timeout: 10_000,
-  });
-  const real = asked.status === 0 ? asked.stdout.trim() : "";
-  return real.startsWith("/") ? real : found;
+class PythonProgram {
+  path: string;
+  readonly #env: Record<string, string>;
+  #isAsked = false;
+
+  constructor(name: string, env: Record<string, string>) {
+    this.path = (name.includes("/") ? name : findOnPath(name, env.PATH ?? "")) ?? name;
+    this.#env = env;
+  }
+
+  resolveShim(): void {
+    if (this.#isAsked || !this.path.includes("/shims/")) return;
+    this.#isAsked = true;
+    const options = { env: this.#env, timeout: 10_000 };
+    execFile(this.path, ["-c", "import sys; print(sys.executable)"], options, (error, stdout) => {
+      // On an error workers start through the shim, which then tells what is wrong.
+      const real = error === null ? stdout.trim() : "";
+      if (real.startsWith("/")) this.path = real;
+    });
+  }
 }
 
 function findOnPath(name: string, path: string): string | undefined {

@@ -89,7 +89,6 @@ const quietFlushMs = 10;
 export class RunHost {
   readonly #options: RunHostOptions;
   readonly #inFlight = new Map<Instance, InFlight>();
-  readonly #awaited: ReadonlySet<string>;
   readonly #gaps = new Percentiles();
   readonly #drained = Promise.withResolvers<void>();
   #inbox: JournaledEvent[] = [];
@@ -106,7 +105,6 @@ export class RunHost {
   constructor(options: RunHostOptions) {
     this.#options = options;
     this.#startedAt = options.now();
-    this.#awaited = new Set(options.state.graph.tasks.flatMap((t) => t.waitFor?.event ?? []));
   }
 
   get run(): string {
@@ -153,14 +151,14 @@ export class RunHost {
       void this.#finish(state.outcomeSoFar);
       return;
     }
-    this.#armDeadline();
+    if (state.cancelledBy === undefined) this.#armDeadline();
     if (events.length === 0) {
       this.#post({ type: "run-started", now: now(), capacity });
       return;
     }
+    // Resumed first: nothing may start under the capacity of the earlier agent.
+    this.#post({ type: "run-resumed", now: now(), capacity });
     for (const instance of state.inFlight()) {
-      const { id } = state.stateOf(instance);
-      if (id === "handed") continue;
       const task = state.keyOf(instance);
       this.#line("warn", `${task}#${state.attemptOf(instance)} was lost with the agent`);
       this.#post({
@@ -173,7 +171,6 @@ export class RunHost {
       });
     }
     this.#line("info", `run ${this.run} goes on: ${results.size} results are kept`);
-    this.#post({ type: "run-resumed", now: now(), capacity });
     for (const command of state.openEvaluations()) this.#carryOut(command);
   }
 
@@ -202,8 +199,8 @@ export class RunHost {
 
   /** A publication by a task on the run's store. */
   published(channel: string, message: string): void {
-    const { log, report, observer, now } = this.#options;
-    if (this.#awaited.has(channel)) this.#post({ type: "event-published", channel, now: now() });
+    const { log, report, observer, now, state } = this.#options;
+    if (state.isWanted(channel)) this.#post({ type: "event-published", channel, now: now() });
     const read = readTaskMessage(channel, message);
     if (read === undefined) return;
     if (typeof read === "string") {
@@ -536,7 +533,7 @@ export class RunHost {
   #publish(key: string, what: string): void {
     const channel = `task.${key}.${what}`;
     this.#channel?.publish(channel, `{"task":${JSON.stringify(key)},"state":"${what}"}`);
-    if (this.#awaited.has(channel)) {
+    if (this.state.isWanted(channel)) {
       this.#post({ type: "event-published", channel, now: this.#options.now() });
     }
   }

@@ -5,21 +5,40 @@ import type { DagArtifact } from "./artifact.ts";
 
 /** Fields that are undefined are left out, as JSON.stringify does. */
 export function canonicalJson(value: unknown): string {
+  return write(value, new Map());
+}
+
+/** `names` remembers how names of fields are written: documents repeat a few of them for ever. */
+function write(value: unknown, names: Map<string, string>): string {
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null";
   if (Array.isArray(value)) {
     let text = "[";
     for (let i = 0; i < value.length; i++) {
-      text += (i === 0 ? "" : ",") + canonicalJson(value[i]);
+      text += (i === 0 ? "" : ",") + write(value[i], names);
     }
     return `${text}]`;
   }
   let text = "{";
-  for (const key of Object.keys(value).sort()) {
-    const member = Reflect.get(value, key);
+  for (const key of sortedKeys(value)) {
+    const member: unknown = Reflect.get(value, key);
     if (member === undefined) continue;
-    text += `${text === "{" ? "" : ","}${JSON.stringify(key)}:${canonicalJson(member)}`;
+    let name = names.get(key);
+    if (name === undefined) {
+      name = `${JSON.stringify(key)}:`;
+      names.set(key, name);
+    }
+    text += (text === "{" ? "" : ",") + name + write(member, names);
   }
   return `${text}}`;
+}
+
+/** Sorting is the larger part of the work, and most objects come sorted. */
+function sortedKeys(value: object): string[] {
+  const keys = Object.keys(value);
+  for (let i = 1; i < keys.length; i++) {
+    if ((keys[i - 1] as string) > (keys[i] as string)) return keys.sort(); // i < length: both exist
+  }
+  return keys;
 }
 
 export function sha256Hex(data: string | Uint8Array): string {

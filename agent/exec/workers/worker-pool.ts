@@ -12,14 +12,16 @@ export interface WorkerPoolOptions {
   runtime: "python" | "node";
   launcher: Pick<ProcessStarter, "spawn" | "flush">;
   server: WorkerServer;
-  /** Starts a runner, for example `["python3", ".../python/runner.py"]`. */
-  argv: readonly string[];
+  /** Starts a runner, for example `["python3", ".../python/runner.py"]`; asked for each worker. */
+  argv: readonly string[] | (() => readonly string[]);
   env: Readonly<Record<string, string>>;
   cwd: string;
   /** Most workers at once. */
   size: number;
   /** From the start of a process to its hello; default 30 s. */
   helloTimeoutMs?: number;
+  /** A task has left something behind: why its worker is replaced. For the agent's log. */
+  onRetire?(reason: string): void;
 }
 
 export interface WorkerPoolStats {
@@ -217,11 +219,21 @@ export class WorkerPool {
     const { launcher, server, argv, env, cwd } = this.#options;
     const limitMs = this.#options.helloTimeoutMs ?? helloTimeoutMs;
     const worker = new Worker(
-      { launcher, server, argv, env, cwd, helloTimeoutMs: limitMs },
+      {
+        launcher,
+        server,
+        argv: typeof argv === "function" ? argv() : argv,
+        env,
+        cwd,
+        helloTimeoutMs: limitMs,
+      },
       {
         ready: (ready) => this.#ready(ready),
         idle: (idle) => this.#ready(idle),
-        retired: (retired) => this.#remove(retired),
+        retired: (retired, reason) => {
+          this.#remove(retired);
+          if (reason !== undefined) this.#options.onRetire?.(reason);
+        },
         gone: (gone, failure) => this.#gone(gone, failure),
       },
     );
