@@ -44,7 +44,7 @@ export class WorkerRig {
     runtime: "python" | "node",
     options: Partial<WorkerPoolOptions> = {},
   ): Promise<WorkerRig> {
-    const found = findLauncher({ root, explicit: process.env["EDGEDAG_LAUNCHER"] });
+    const found = findLauncher({ root, explicit: process.env.EDGEDAG_LAUNCHER });
     if (!found.found) throw new Error(`${found.detail}: ${found.remedy}`);
     const launcher = await Launcher.start({ path: found.path, onExit: () => {} });
     const folder = mkdtempSync(join(tmpdir(), "edgedag-w-"));
@@ -65,7 +65,7 @@ export class WorkerRig {
     this.server = server;
     mkdirSync(join(folder, "shm"));
     this.env = {
-      PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+      PATH: process.env.PATH ?? "/usr/bin:/bin",
       EDGEDAG_SHM: join(folder, "shm"),
       EDGEDAG_RUN: "r1",
       PYTHONPATH: join(root, "sdk", "python"),

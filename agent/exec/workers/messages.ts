@@ -41,9 +41,9 @@ export function decodeWorkerMessage(text: string): WorkerMessage | undefined {
     return undefined;
   }
   if (!isFields(value)) return undefined;
-  if (Array.isArray(value["done"])) {
+  if (Array.isArray(value.done)) {
     const done: Done[] = [];
-    for (const item of value["done"]) {
+    for (const item of value.done) {
       const decoded = isFields(item) ? decodeDone(item) : undefined;
       if (decoded === undefined) return undefined;
       done.push(decoded);
@@ -51,7 +51,7 @@ export function decodeWorkerMessage(text: string): WorkerMessage | undefined {
     const { retire } = value;
     return typeof retire === "string" ? { kind: "done", done, retire } : { kind: "done", done };
   }
-  if (isFields(value["hello"])) return decodeHello(value["hello"]);
+  if (isFields(value.hello)) return decodeHello(value.hello);
   return undefined;
 }
 
@@ -64,17 +64,17 @@ function decodeHello(fields: Fields): WorkerMessage | undefined {
 }
 
 function decodeDone(fields: Fields): Done | undefined {
-  const id = fields["id"];
+  const id = fields.id;
   if (typeof id !== "number") return undefined;
-  if (fields["skipped"] === true) return { id, kind: "skipped" };
-  if (fields["returned"] === true) return { id, kind: "returned" };
+  if (fields.skipped === true) return { id, kind: "skipped" };
+  if (fields.returned === true) return { id, kind: "returned" };
   const facts = decodeFacts(fields);
-  if (fields["ok"] === true) {
+  if (fields.ok === true) {
     const { resultFile: path, sizeBytes } = fields;
     if (typeof path === "string" && typeof sizeBytes === "number") {
       return { id, kind: "succeeded", resultFile: { path, sizeBytes }, facts };
     }
-    const result = fields["result"];
+    const result = fields.result;
     if (result === undefined) return undefined;
     // It came out of JSON.parse, so it is Json.
     return { id, kind: "succeeded", result: result as Json, facts };

@@ -25,7 +25,7 @@ export interface WorkerEvents {
   /** Its last call has finished. */
   idle(worker: Worker): void;
   /** It takes no further calls; its process ends. */
-  retired(worker: Worker): void;
+  retired(worker: Worker, reason: string | undefined): void;
   /** Its process is gone, and every call of it has finished. `before`: it never said hello. */
   gone(worker: Worker, before: SpawnFailure | undefined): void;
 }
@@ -37,6 +37,12 @@ const markLimitMs = 2_000;
 /** A process that ends by itself closes its channel first: its end tells more than the close. */
 const closedLimitMs = 250;
 const tailBytes = 2_048;
+/** With it a runner ends that finds its channel broken. */
+const channelLostCode = 76;
+const channelLost: Failure = {
+  reason: "bad-result",
+  detail: "the function closed the worker's channel: it closed descriptors that are not its own",
+};
 
 export class Worker {
   readonly #options: WorkerOptions;
@@ -59,6 +65,7 @@ export class Worker {
   #isGone = false;
   #timer: NodeJS.Timeout | undefined;
   #timerCall: Call | undefined;
+  #isTimerForMarks = false;
   #timedOut: Call | undefined;
   /** Why the agent gave up on it. */
   #verdict: Failure | undefined;
@@ -166,15 +173,15 @@ export class Worker {
         return;
       }
       for (const done of message.done) if (!this.#answer(done)) return;
-      if (message.retire !== undefined) this.#endClean();
+      if (message.retire !== undefined) this.#endClean(message.retire);
     }
     this.#settle();
   }
 
   /** The worker has said that it begins nothing further. */
-  #endClean(): void {
+  #endClean(reason: string): void {
     this.#isDone = true;
-    this.#retire();
+    this.#retire(reason);
     // What the task left behind may still write: there is no telling for whom.
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
@@ -248,7 +255,10 @@ export class Worker {
   #watchHead(): void {
     const head = this.#calls[this.#answered];
     const waiting = head ?? this.#calls[0];
-    if (waiting === this.#timerCall && head?.cancelGraceMs === undefined) return;
+    const isAnswered = head === undefined;
+    const isSame = waiting === this.#timerCall && isAnswered === this.#isTimerForMarks;
+    if (isSame && head?.cancelGraceMs === undefined) return;
+    this.#isTimerForMarks = isAnswered;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#timerCall = waiting;
@@ -289,10 +299,10 @@ export class Worker {
     this.kill(0);
   }
 
-  #retire(): void {
+  #retire(reason?: string): void {
     if (this.#isRetired) return;
     this.#isRetired = true;
-    if (this.#hello !== undefined) this.#events.retired(this);
+    if (this.#hello !== undefined) this.#events.retired(this, reason);
   }
 
   #channelClosed(): void {
@@ -304,8 +314,7 @@ export class Worker {
     this.#retire();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      const detail = "the function closed the worker's channel: it closed descriptors not its own";
-      this.#verdict ??= { reason: "bad-result", detail };
+      this.#verdict ??= channelLost;
       this.#process.kill(0);
     }, closedLimitMs);
   }
@@ -359,6 +368,7 @@ export class Worker {
     if (end.kind === "spawn-failed") return this.#spawnFailure(end);
     const ownEnd = end.stopped === undefined;
     if (this.#verdict !== undefined && !ownEnd) return this.#verdict;
+    if (end.exitCode === channelLostCode) return channelLost;
     if (end.signal !== undefined) return { reason: "signal", signal: end.signal };
     if (call.cancelGraceMs !== undefined) return { reason: "signal", signal: "SIGTERM" };
     if (end.exitCode !== 0) return { reason: "exit-code", code: end.exitCode ?? -1 };

@@ -2,6 +2,8 @@
 // the worker has nothing to do it blocks in `read`, so that no event of a past task is served.
 import { closeSync, readSync, writeSync } from "node:fs";
 
+/** The agent knows it: the channel broke under the worker. */
+const channelLostCode = 76;
 const maxFrameBytes = 64 * 2 ** 20;
 
 export class Channel {
@@ -33,7 +35,12 @@ export class Channel {
     }
     const length = this.#out.write(text, 4);
     this.#out.writeUInt32LE(length, 0);
-    writeAll(this.#fd, this.#out, 4 + length);
+    try {
+      writeAll(this.#fd, this.#out, 4 + length);
+    } catch {
+      // The task has closed it. There is nobody to tell but by this code.
+      (process as unknown as { reallyExit(code: number): never }).reallyExit(channelLostCode);
+    }
   }
 
   /** Reads until `length` bytes are there. */
@@ -67,7 +74,7 @@ function read(fd: number, bytes: Buffer, at: number): number {
     try {
       return readSync(fd, bytes, at, bytes.length - at, null);
     } catch (error) {
-      if (!isBusy(error)) throw error;
+      if (!isBusy(error)) return 0;
       pause();
     }
   }

@@ -28,8 +28,8 @@ export class Environment {
     if (call.env !== undefined) this.#setBase(call.env);
     const { own } = call;
     const current: Variables = own === undefined ? { ...this.#base } : { ...this.#base, ...own };
-    current["EDGEDAG_TASK"] = call.task;
-    current["EDGEDAG_ATTEMPT"] = String(call.attempt);
+    current.EDGEDAG_TASK = call.task;
+    current.EDGEDAG_ATTEMPT = String(call.attempt);
     this.#current = current;
     if (process.env !== this.#proxy) process.env = this.#proxy;
   }

@@ -4,6 +4,9 @@ import { fstatSync, openSync, readdirSync, readFileSync, readSync } from "node:f
 
 const childrenBytes = 4096;
 
+/** `_handle` is older than every supported version; @types/node leaves it out. */
+type StdStream = NodeJS.WriteStream & { _handle?: { setBlocking?(isBlocking: boolean): void } };
+
 export class Hygiene {
   readonly #baseline = process.getActiveResourcesInfo().length;
   readonly #streams = [identityOf(1), identityOf(2)];
@@ -12,6 +15,24 @@ export class Hygiene {
   // code has started, and for what a dead child leaves to the subreaper.
   readonly #children = openSync(`/proc/${process.pid}/task/${process.pid}/children`, "r");
   readonly #bytes = Buffer.allocUnsafe(childrenBytes);
+
+  readonly #opened: { stdout?: StdStream; stderr?: StdStream } = {};
+
+  constructor() {
+    this.#watchOutput("stdout");
+    this.#watchOutput("stderr");
+  }
+
+  /** Resolves when what the task has written to its streams has left the process. */
+  unwrittenOutput(): Promise<unknown> | undefined {
+    const { stdout, stderr } = this.#opened;
+    if ((stdout?.writableLength ?? 0) === 0 && (stderr?.writableLength ?? 0) === 0)
+      return undefined;
+    const streams = [stdout, stderr].filter((stream) => stream !== undefined);
+    return Promise.all(
+      streams.map((stream) => new Promise<void>((resolve) => stream.write("", () => resolve()))),
+    );
+  }
 
   /** Why the worker may not be used again, or undefined. Kills child processes. */
   leftover(): string | undefined {
@@ -22,11 +43,32 @@ export class Hygiene {
       for (const kind of ["PipeWrap", "TTYWrap", "CloseReq"]) kinds.delete(kind);
       if (kinds.size > 0) left = `the task left ${[...kinds].join(", ")} behind`;
     }
-    if (readSync(this.#children, this.#bytes, 0, childrenBytes, 0) > 0 && killChildren()) {
+    let hasChildren = true;
+    try {
+      hasChildren = readSync(this.#children, this.#bytes, 0, childrenBytes, 0) > 0;
+    } catch {
+      left = "the task closed a descriptor of the worker";
+    }
+    if (hasChildren && killChildren()) {
       left = "the task left child processes behind; they were killed";
     }
     if (process.argv.length !== this.#argv.length) process.argv = [...this.#argv];
     return left;
+  }
+
+  /** Makes the stream blocking when a task first uses it: it costs a millisecond to make one. */
+  #watchOutput(name: "stdout" | "stderr"): void {
+    const original = Object.getOwnPropertyDescriptor(process, name)?.get;
+    if (original === undefined) return;
+    const get = (): unknown => {
+      const known = this.#opened[name];
+      if (known !== undefined) return known;
+      const stream = original.call(process) as StdStream; // what Node.js itself makes
+      stream._handle?.setBlocking?.(true);
+      this.#opened[name] = stream;
+      return stream;
+    };
+    Object.defineProperty(process, name, { configurable: true, enumerable: true, get });
   }
 
   streamsReplaced(): string | undefined {

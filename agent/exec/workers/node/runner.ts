@@ -1,7 +1,7 @@
 // The Node.js worker: takes calls from the agent over descriptor 3, runs them one after another,
 // and answers each (PROTOCOL.md, "Worker channel"). Started by the agent's launcher, never by hand.
 // Works as written, and bundled to one file with EDGEDAG_NODE_SDK naming the SDK.
-import { closeSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Channel } from "./channel.ts";
 import { Loader } from "./loader.ts";
@@ -16,7 +16,7 @@ function take(name: string): string {
 const worker = Number(take("EDGEDAG_WORKER_ID"));
 const token = take("EDGEDAG_WORKER_TOKEN");
 const mark = Buffer.from(take("EDGEDAG_WORKER_MARK"), "hex");
-const sdk = process.env["EDGEDAG_NODE_SDK"];
+const sdk = process.env.EDGEDAG_NODE_SDK;
 const sdkUrl =
   sdk === undefined
     ? new URL("../../../../sdk/node/index.js", import.meta.url).href
@@ -45,6 +45,8 @@ function moveChannel(fd: number): number {
     const high = functions.fcntl(fd, duplicateCloseOnExec, 200);
     if (high < 0) return fd;
     closeSync(fd);
+    // Takes the place: else something of Node.js would get the number that tasks like to close.
+    openSync("/dev/null", "r");
     return high;
   } catch {
     return fd;

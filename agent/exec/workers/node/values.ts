@@ -31,7 +31,7 @@ export class Values {
     if (value === null || typeof value !== "object") return value;
     if (Array.isArray(value)) return value.map((member) => this.resolve(member));
     const names = Object.keys(value);
-    const ref = value["$ref"];
+    const ref = value.$ref;
     if (names.length === 1 && ref !== undefined) return this.#follow(ref);
     return this.#members(value);
   }

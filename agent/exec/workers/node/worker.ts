@@ -57,7 +57,7 @@ export class NodeWorker {
   #run = "";
   #cwd = "";
   #enteredCwd = "";
-  #usage: NodeJS.CpuUsage | undefined;
+  #usage = process.cpuUsage();
   #maxRss = 0;
   #shortMs = 0;
 
@@ -90,12 +90,15 @@ export class NodeWorker {
       }
       this.#flush();
       const text = this.#channel.read();
-      // The agent is gone: exit handlers of tasks belong to nobody now.
-      if (text === undefined) return internals.reallyExit(0);
+      if (text === undefined) break;
       // Only the agent writes here.
       const { run } = JSON.parse(text) as { run: Call[] };
+      this.#usage = process.cpuUsage();
+      this.#shortMs = 0;
       this.#frame = { calls: run, next: 0, hasRefs: text.includes('"$ref"') };
     }
+    // The agent is gone: exit handlers of tasks belong to nobody now.
+    internals.reallyExit(0);
   }
 
   /** False: the call goes on, and `serve` is called again when it has ended. */
@@ -116,7 +119,6 @@ export class NodeWorker {
       this.#answers.push(`{"id":${call.id},"skipped":true}`);
       return true;
     }
-    this.#usage ??= process.cpuUsage();
     const entry = this.#loader.known(call, this.#run);
     if (entry?.isQuick !== true && this.#answers.length > 0) this.#flush();
     const start = performance.now();
@@ -135,8 +137,7 @@ export class NodeWorker {
       }
       return this.#invoke(running, entry);
     } catch (error) {
-      this.#fail(running, error);
-      return true;
+      return this.#end(running, () => this.#fail(running, error));
     }
   }
 
@@ -161,72 +162,79 @@ export class NodeWorker {
     }
     // Promises and ticks that it has left belong to this call, also when they fail.
     internals._tickCallback();
-    if (this.#pending.size > 0) {
-      this.#follow(
-        running,
-        Promise.all(this.#pending).then(() => result),
-      );
-      return false;
+    if (this.#running !== running) return true;
+    if (this.#unfinished() === undefined) {
+      this.#succeed(running, result);
+      return true;
     }
-    if (this.#running === running) this.#succeed(running, result);
-    return true;
+    return this.#end(running, () => this.#succeed(running, result));
   }
 
   #follow(running: Running, promise: PromiseLike<unknown>): void {
-    // A Promise that never settles must not end the process; `beforeExit` tells.
-    const settle = (end: () => void) => {
-      // Outside of the task's stack and of its microtasks; all ticks it has left run before.
-      setImmediate(() => {
-        if (this.#running !== running) return;
-        if (this.#pending.size > 0) {
-          void Promise.all(this.#pending).then(() => settle(end));
-          return;
-        }
-        end();
-        this.serve();
-      });
-    };
     promise.then(
-      (value) => settle(() => this.#succeed(running, value)),
-      (error: unknown) => settle(() => this.#fail(running, error)),
+      (value) => this.#later(running, () => this.#succeed(running, value)),
+      (error: unknown) => this.#later(running, () => this.#fail(running, error)),
     );
   }
 
+  /** Outside of the task's stack and of its microtasks; all ticks that it has left run before. */
+  #later(running: Running, end: () => void): void {
+    setImmediate(() => {
+      if (this.#running === running && this.#end(running, end)) this.serve();
+    });
+  }
+
+  /** False: what the call has begun to send is not out yet, and `serve` is called when it is. */
+  #end(running: Running, end: () => void): boolean {
+    const unfinished = this.#unfinished();
+    if (unfinished === undefined) {
+      end();
+      return true;
+    }
+    void unfinished.then(() => this.#later(running, end));
+    return false;
+  }
+
+  #unfinished(): Promise<unknown> | undefined {
+    if (this.#pending.size > 0) return Promise.all(this.#pending);
+    return this.#hygiene.unwrittenOutput();
+  }
+
   #succeed(running: Running, value: unknown): void {
-    let text: string;
+    const code = this.#exitCode ?? exitCodeOf(process.exitCode);
+    if (code !== undefined && code !== 0) {
+      this.#finish(running, `"ok":false,"reason":"exit-code","code":${code}`, false);
+      return;
+    }
     let answer: string;
     try {
-      const code = this.#exitCode ?? exitCodeOf(process.exitCode);
-      if (code !== undefined && code !== 0) {
-        return this.#finish(running, `"ok":false,"reason":"exit-code","code":${code}`, false);
-      }
-      text = resultText(this.#exitCode === undefined ? value : null);
-      if (text.length * 3 > inlineBytes && Buffer.byteLength(text) > inlineBytes) {
-        const folder = this.#environment.current["EDGEDAG_SHM"];
-        if (folder === undefined) {
-          throw new Refusal("the result is large, and EDGEDAG_SHM names no folder for it");
-        }
-        const name = `${process.pid}-${running.call.id}.json`;
-        const path = writeResultFile(folder, name, text);
-        this.#values.keep(running.call.id, { file: path });
-        const sizeBytes = Buffer.byteLength(text);
-        answer = `"ok":true,"resultFile":${JSON.stringify(path)},"sizeBytes":${sizeBytes}`;
-      } else {
-        this.#values.keep(running.call.id, { text });
-        answer = `"ok":true,"result":${text}`;
-      }
+      answer = this.#answer(running.call.id, this.#exitCode === undefined ? value : null);
     } catch (error) {
-      return this.#fail(running, error);
+      this.#finish(running, failureAnswer(error), false);
+      return;
     }
     this.#finish(running, answer, true);
   }
 
+  #answer(id: number, value: unknown): string {
+    const text = resultText(value);
+    if (text.length * 3 <= inlineBytes || Buffer.byteLength(text) <= inlineBytes) {
+      this.#values.keep(id, { text });
+      return `"ok":true,"result":${text}`;
+    }
+    const folder = this.#environment.current.EDGEDAG_SHM;
+    if (folder === undefined) {
+      throw new Refusal("the result is large, and EDGEDAG_SHM names no folder for it");
+    }
+    const path = writeResultFile(folder, `${process.pid}-${id}.json`, text);
+    this.#values.keep(id, { file: path });
+    const sizeBytes = Buffer.byteLength(text);
+    return `"ok":true,"resultFile":${JSON.stringify(path)},"sizeBytes":${sizeBytes}`;
+  }
+
   #fail(running: Running, error: unknown): void {
-    if (this.#exitCode !== undefined) return this.#succeed(running, null);
-    const { detail, trace } = describe(error);
-    const more = trace === undefined ? "" : `,"trace":${JSON.stringify(trace)}`;
-    const answer = `"ok":false,"reason":"bad-result","detail":${JSON.stringify(detail)}${more}`;
-    this.#finish(running, answer, false);
+    if (this.#exitCode !== undefined) this.#succeed(running, null);
+    else this.#finish(running, failureAnswer(error), false);
   }
 
   #finish(running: Running, answer: string, isOk: boolean): void {
@@ -272,8 +280,6 @@ export class NodeWorker {
       this.#answers = [];
     }
     this.#lastFlush = performance.now();
-    this.#usage = undefined;
-    this.#shortMs = 0;
   }
 
   #retire(reason: string): void {
@@ -283,7 +289,7 @@ export class NodeWorker {
   // Measured only for calls long enough to be worth it; the short ones before it in the same frame
   // are taken off by their wall time.
   #cpuFacts(): string {
-    const before = this.#usage ?? process.cpuUsage();
+    const before = this.#usage;
     const now = process.cpuUsage();
     this.#usage = now;
     const userMs = Math.max(0, (now.user - before.user) / 1000 - this.#shortMs);
@@ -321,10 +327,10 @@ export class NodeWorker {
   #strayError(error: unknown): void {
     const running = this.#running;
     this.#retire("an error of the task was not caught");
-    if (running === undefined) return this.#flush();
-    this.#fail(running, error);
+    if (running === undefined) this.#flush();
+    else this.#fail(running, error);
     // Not from here: in a synchronous call the loop below this frame goes on by itself.
-    if (this.#frame.next > 0) setImmediate(() => this.#resume());
+    setImmediate(() => this.#resume());
   }
 
   #resume(): void {
@@ -335,6 +341,12 @@ export class NodeWorker {
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   if (value === null || typeof value !== "object") return false;
   return "then" in value && typeof value.then === "function";
+}
+
+function failureAnswer(error: unknown): string {
+  const { detail, trace } = describe(error);
+  const more = trace === undefined ? "" : `,"trace":${JSON.stringify(trace)}`;
+  return `"ok":false,"reason":"bad-result","detail":${JSON.stringify(detail)}${more}`;
 }
 
 function exitCodeOf(code: number | string | null | undefined): number | undefined {

@@ -7,6 +7,8 @@ import struct
 
 MAX_FRAME_BYTES = 64 << 20
 READ_BYTES = 1 << 18
+# The agent knows it: the channel broke under the worker.
+CHANNEL_LOST_CODE = 76
 
 
 class ProtocolError(Exception):
@@ -52,9 +54,13 @@ class Channel:
         # Half of a surrogate pair has no UTF-8; as backslash escape it is JSON for the same.
         data = text.encode("utf-8", "backslashreplace")
         data = struct.pack("<I", len(data)) + data
-        sent = os.write(self._fd, data)
-        while sent < len(data):
-            sent += os.write(self._fd, data[sent : sent + (1 << 20)])
+        try:
+            sent = os.write(self._fd, data)
+            while sent < len(data):
+                sent += os.write(self._fd, data[sent : sent + (1 << 20)])
+        except OSError:
+            # The task has closed it, or the agent is gone. There is nobody to tell but by this code.
+            os._exit(CHANNEL_LOST_CODE)
 
     def _forget(self):
         if self._fd >= 0:

@@ -70,6 +70,8 @@ class Worker:
             if text is None:
                 return
             has_refs = '"$ref"' in text
+            self.usage = self._usage()
+            self.short_seconds = 0.0
             for call in decode(text)["run"]:
                 self._one(call, has_refs)
             if self.answers:
@@ -89,8 +91,6 @@ class Worker:
         entry = None
         result = None
         text = "null"
-        if self.usage is None:
-            self.usage = self._usage()
         started_at = time()
         started = perf_counter()
         try:
@@ -238,8 +238,6 @@ class Worker:
                 text += ',"retire":%s' % self.results.text(self.retired)
             self.channel.send(text + "}")
         self.last_flush = perf_counter()
-        self.usage = None
-        self.short_seconds = 0.0
 
     def _large(self, call_id, text):
         data = text.encode("utf-8", "backslashreplace")

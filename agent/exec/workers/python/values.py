@@ -136,13 +136,14 @@ class Results:
 
 def _bad_key(value):
     """The encoder turns keys like 1 and None into strings; the reader would get other data."""
+    root = value
     todo = [value]
     while todo:
         value = todo.pop()
         if isinstance(value, dict):
             for key in value:
                 if not isinstance(key, str):
-                    return _why(value)
+                    return _why(root)
             members = value.values()
         elif isinstance(value, (list, tuple)):
             members = value
