@@ -18,7 +18,7 @@ def watch(names):
         # Only now may the others start: nothing that they do can be missed.
         events.publish("market.watched", {"names": names})
         while not all("succeeded" in states for states in heard.values()):
-            name, state = next(stream).channel.removeprefix("task.").rsplit(".", 1)
+            name, state = next(stream).channel[len("task.") :].rsplit(".", 1)
             heard[name].append(state)
     return heard
 
