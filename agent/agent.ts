@@ -1,8 +1,7 @@
 // The agent: the parts that all runs share, the runs one after another, and what happens when a
 // part fails. exec, store, journal and link meet only here and in what this file puts together.
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
-import { join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
@@ -19,15 +18,9 @@ import { type ExecutionParts, startExecution } from "./execution.ts";
 import { writeHealth } from "./health.ts";
 import { Journal } from "./journal/journal.ts";
 import type { Link } from "./link/link.ts";
+import { makeRuntimeDir, outsidePrefix, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
-import {
-  longestSocketName,
-  type OpenedRun,
-  openRun,
-  type SharedParts,
-  shmNameOf,
-  tagOf,
-} from "./run-factory.ts";
+import { type OpenedRun, openRun, type SharedParts } from "./run-factory.ts";
 import type { JournaledEvent, RunObserver } from "./run-host.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
@@ -38,6 +31,8 @@ export interface AgentOptions {
   /** The folder of the installation. */
   root: string;
   version: string;
+  /** Nobody will go on with this state: what a crash leaves outside of it is nobody's. */
+  isOneOff?: boolean;
   hostEnv: Readonly<Record<string, string | undefined>>;
   /** The agent's own lines, as pino takes them. */
   say(level: LogLevel, text: string, fields?: Record<string, unknown>): void;
@@ -88,7 +83,8 @@ export class Agent {
       onProblem: (problem) => say("warn", problem.message),
     });
     if (!journal.ok) return journal;
-    const runtimeDir = makeRuntimeDir(config.runtimeDir, config.stateDir);
+    const prefix = outsidePrefix(config.stateDir, options.isOneOff ?? false);
+    const runtimeDir = makeRuntimeDir(config.runtimeDir, prefix);
     if (!runtimeDir.ok) {
       journal.value.close();
       return runtimeDir;
@@ -139,6 +135,7 @@ export class Agent {
       config,
       root,
       runtimeDir: parts.runtimeDir,
+      outsidePrefix: outsidePrefix(config.stateDir, options.isOneOff ?? false),
       executor: parts.execution.executor,
       journal: parts.journal,
       storeHost: parts.storeHost,
@@ -296,7 +293,7 @@ export class Agent {
         this.#journal.finishRun(run, { kind: "failed", failed: [] });
       }
     }
-    removeLeftovers(config.stateDir, this.openRuns());
+    removeSharedMemory(this.#shared.outsidePrefix, this.openRuns());
     this.#writeHealth();
     this.#healthTimer = setInterval(() => this.#writeHealth(), config.heartbeatMs);
     this.#next();
@@ -471,50 +468,4 @@ function refuseLevels(dag: DagDocument): Diagnostic[] {
 
 function storyOf(error: unknown): Record<string, unknown> | undefined {
   return error instanceof Error && "story" in error ? { story: error.story } : undefined;
-}
-
-function makeRuntimeDir(parent: string, stateDir: string): Result<string> {
-  const prefix = `edgedag-${tagOf(stateDir)}-`;
-  // The folder's name and the longest socket's; sun_path holds 107 bytes and a zero.
-  const roomBytes = 107 - Buffer.byteLength(`/${prefix}XXXXXX/`) - longestSocketName;
-  const problem = (message: string): { ok: false; diagnostics: Diagnostic[] } => ({
-    ok: false,
-    diagnostics: [
-      {
-        code: "E_RUNTIME_DIR",
-        path: "EDGEDAG_RUNTIME",
-        message,
-        remedy: "Set EDGEDAG_RUNTIME to a short path of a folder that can be written, as /run.",
-      },
-    ],
-  });
-  if (Buffer.byteLength(parent) > roomBytes) {
-    return problem(`${parent} is too long for sockets: at most ${roomBytes} bytes are possible`);
-  }
-  try {
-    // Only one agent has this state: what another one left here is nobody's.
-    for (const name of readdirSync(parent)) {
-      if (name.startsWith(prefix)) rmSync(join(parent, name), { recursive: true, force: true });
-    }
-    return { ok: true, value: mkdtempSync(join(parent, prefix)) };
-  } catch (error) {
-    return problem(`no folder can be made in ${parent}: ${String(error)}`);
-  }
-}
-
-/** Shared memory of runs that an earlier agent on this state did not get to remove. */
-function removeLeftovers(stateDir: string, open: readonly string[]): void {
-  const prefix = shmNameOf(stateDir, "");
-  const wanted = new Set(open.map((run) => shmNameOf(stateDir, run)));
-  let names: string[];
-  try {
-    names = readdirSync("/dev/shm");
-  } catch {
-    return; // a host without /dev/shm has no leftovers there
-  }
-  for (const name of names) {
-    if (name.startsWith(prefix) && !wanted.has(name)) {
-      rmSync(join("/dev/shm", name), { recursive: true, force: true });
-    }
-  }
 }

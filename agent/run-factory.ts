@@ -1,6 +1,6 @@
 // Puts the parts of one run together: folders, log, results, scheduler, report, store.
 import { hash } from "node:crypto";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import type { Result } from "../protocol/diagnostic.ts";
 import { nodeSdkPath } from "../protocol/install-paths.ts";
@@ -36,6 +36,8 @@ export interface SharedParts {
   config: Config;
   root: string;
   runtimeDir: string;
+  /** How names of this agent's folders outside of its state begin. */
+  outsidePrefix: string;
   executor: Executor;
   journal: Journal;
   storeHost: StoreHost;
@@ -64,19 +66,6 @@ export interface RunEnds {
   broken(error: unknown): void;
 }
 
-/** Characters of the longest socket name below the runtime folder. */
-export const longestSocketName = 24;
-
-/** Tells states apart in the names of folders outside of them. */
-export function tagOf(stateDir: string): string {
-  return hash("sha256", resolve(stateDir)).slice(0, 8);
-}
-
-/** A name for folders in memory that the next agent on the same state finds again. */
-export function shmNameOf(stateDir: string, run: string): string {
-  return `edgedag-${tagOf(stateDir)}-${run}`;
-}
-
 export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Result<OpenedRun> {
   const { config, journal, executor } = shared;
   const { run, artifact, digest, params, events } = plan;
@@ -95,7 +84,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     ...(recordedUpTo === undefined ? {} : { recordedUpTo }),
   });
   if (!log.ok) return log;
-  const shmName = shmNameOf(stateDir, run);
+  const shmName = `${shared.outsidePrefix}${run}`;
   const folders = openRunFolders({ stateDir, run, shmName, nodeSdk: nodeSdkPath(shared.root) });
   const state = new RunState(artifact.dag);
   const results = new RunResults(state, { toFile: refToFile, escape: escapeRefs });

@@ -74,6 +74,7 @@ async function runUntilEnd(
     config,
     root,
     version: versionOf(root),
+    isOneOff: options.state === undefined,
     hostEnv: options.env,
     say: (level, text) => {
       if (level !== "info" && level !== "debug" && level !== "trace") io.stderr.write(`${text}\n`);

@@ -1,4 +1,4 @@
-// The frames between the agent and the launcher (PROTOCOL-launcher.md): encoding of commands,
+// The frames between the agent and the launcher (PROTOCOL.md): encoding of commands,
 // decoding of events. No I/O. Output bytes are handed on as views of the chunk that was read.
 import { constants } from "node:os";
 import type { Facts } from "../../../protocol/outcome.ts";

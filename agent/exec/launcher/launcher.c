@@ -12,7 +12,7 @@
  * orphan of a dead task, and is killed with its descendants.
  *
  * File descriptors.  0 is /dev/null and is inherited by every task. 3 is the socket to the agent
- * (PROTOCOL-launcher.md). All others are close-on-exec, so a task finds 0, 1, 2 and nothing else,
+ * (PROTOCOL.md). All others are close-on-exec, so a task finds 0, 1, 2 and nothing else,
  * or also 3 if it asked for a channel: a Unix socket that is connected for it before exec. Signals
  * are blocked for good and dispositions are at their defaults from the start, so a child has only
  * to clear its mask.

@@ -1,6 +1,6 @@
 // The agent's client of the C launcher: starts it, asks it for processes, and tells each process's
 // listener its story. It never starts a task process itself, and never waits for one.
-// The roles and the frames are in PROTOCOL-launcher.md.
+// The roles and the frames are in PROTOCOL.md.
 import { type ChildProcess, spawn as spawnChild } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { getSystemErrorName } from "node:util";
