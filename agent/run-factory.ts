@@ -31,6 +31,9 @@ export interface RunPlan {
   events: readonly JournaledEvent[];
 }
 
+/** Channels of PROTOCOL.md on which tasks speak to the agent. */
+const taskChannels = ["edgedag.log", "edgedag.progress", "edgedag.artifact"];
+
 /** What all runs of an agent share. */
 export interface SharedParts {
   config: Config;
@@ -141,13 +144,24 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       report,
       results,
       openStore: async () => {
-        if (config.storeUrl !== "") return;
-        const channel = await shared.storeHost.open(run, {
-          socketPath: storeSocket,
-          quotaBytes: config.storeQuotaBytes,
-          onPublish: (name, message) => host.published(name, message.toString()),
-        });
-        host.connect(channel);
+        const onPublish = (name: string, message: Buffer | string) =>
+          host.published(name, message.toString());
+        if (config.storeUrl === "") {
+          const { storeQuotaBytes: quotaBytes } = config;
+          const options = { socketPath: storeSocket, quotaBytes, onPublish };
+          host.connect(await shared.storeHost.open(run, options));
+          return;
+        }
+        const { openExternalStore } = await import("./store/external-store.ts");
+        const awaited = state.graph.tasks.flatMap((task) => task.waitFor?.event ?? []);
+        host.connect(
+          await openExternalStore({
+            url: config.storeUrl,
+            channels: [...new Set([...taskChannels, ...awaited])],
+            onPublish,
+            onProblem: shared.onProblem,
+          }),
+        );
       },
       close: () => closeRunFolders(folders),
     },

@@ -1,11 +1,11 @@
 // What must hold for every document: both forms say the same, graphology reads and writes ours,
 // the readers and the zod schemas agree, and no input makes anything throw.
 import fc from "fast-check";
-import { DirectedGraph } from "graphology";
 import { topologicalSort } from "graphology-dag";
 import t from "tap";
 import { surelyAuthoring } from "../../protocol/authoring.ts";
 import { isTaskAttributes, surelyDocument } from "../../protocol/check-graph.ts";
+import { fromGraph, toGraph } from "../../protocol/graphology.ts";
 import { decodeDag, parseDagText } from "../../protocol/load-dag.ts";
 import { authoringDocument } from "../../protocol/schema.ts";
 import { graphTask } from "../../protocol/schema-graph.ts";
@@ -23,11 +23,10 @@ t.test("a document survives graphology's import and export", async (t) => {
   await fc.assert(
     fc.asyncProperty(authoring, async (document) => {
       const dag = await decoded(document);
-      const graph = new DirectedGraph({ allowSelfLoops: false });
-      graph.import(dag);
+      const graph = toGraph(dag);
       t.equal(topologicalSort(graph).length, dag.nodes.length);
-      const again = await decoded(JSON.parse(JSON.stringify(graph.export())));
-      if (JSON.stringify(again) !== JSON.stringify(dag)) t.same(again, dag);
+      const again = await fromGraph(graph);
+      if (JSON.stringify(again) !== JSON.stringify({ ok: true, value: dag })) t.same(again, dag);
     }),
     { numRuns: 60 },
   );
@@ -136,3 +135,14 @@ function order(_key: string, value: unknown): unknown {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
+
+t.test("a graph that is no DAG is explained", async (t) => {
+  const dag = await decoded({
+    dag: "x",
+    tasks: { a: { shell: "a" }, b: { shell: "b", needs: "a" } },
+  });
+  const graph = toGraph(dag);
+  graph.addEdge("b", "a", { on: "success" });
+  const result = await fromGraph(graph);
+  t.match(result, { ok: false, diagnostics: [{ code: "E_DAG_CYCLE" }] });
+});
