@@ -163,7 +163,7 @@ class Worker:
         else:
             answer = '"ok":true,"result":%s' % text
             self.kept.add(call_id, text)
-        self.last_ok = answer.startswith('"ok":true')
+        self.last_ok = answer[5] == "t"
         self._clean(call_id)
         self.answers.append('{"id":%d,%s,%s}' % (call_id, answer, facts))
         if self.retired is not None or perf_counter() - self.last_flush > FLUSH_SECONDS:
