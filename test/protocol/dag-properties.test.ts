@@ -1,6 +1,7 @@
 // What must hold for every document: both forms say the same, graphology reads and writes ours,
 // the readers and the zod schemas agree, and no input makes anything throw.
 import fc from "fast-check";
+import { DirectedGraph } from "graphology";
 import { topologicalSort } from "graphology-dag";
 import t from "tap";
 import { surelyAuthoring } from "../../protocol/authoring.ts";
