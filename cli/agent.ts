@@ -11,7 +11,7 @@ import type { RunOutcome } from "../protocol/outcome.ts";
 import { newRunId } from "../protocol/run-id.ts";
 import type { Io } from "./io.ts";
 import { exitCodeOf as documentExitCode, loadPath } from "./load.ts";
-import { printDiagnostics } from "./print.ts";
+import { printDiagnostics, startExitCode } from "./print.ts";
 import { agentTable, findRoot, otherNames, readConfig, versionOf } from "./surroundings.ts";
 
 export interface AgentCommandOptions {
@@ -68,7 +68,7 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
   if (!started.ok) {
     printDiagnostics(io, started.diagnostics);
     await log.close();
-    return exitCodes.state;
+    return startExitCode(started.diagnostics);
   }
   const running = started.value;
   if (dag?.ok === true) {

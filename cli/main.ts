@@ -1,6 +1,6 @@
 // The command `edgedag`: what there is, and where each part begins. Commands are loaded when they
 // are called, because a run on a small device must not pay for the others.
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import { readParams } from "./print.ts";
 import { findRoot, versionOf } from "./surroundings.ts";
@@ -26,7 +26,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .command("run <dag>")
     .description("run a DAG in the foreground, without a master")
     .option("--state <folder>", "keep the state there; an unfinished run goes on")
-    .option("--slots <n>", "attempts that run at once", (text) => positive("--slots", text))
+    .option("--slots <n>", "attempts that run at once", positive)
     .addOption(param())
     .option("--json", "print one JSON object at the end, progress on stderr", false)
     .option("-q, --quiet", "print nothing but errors (and --json)", false)
@@ -125,10 +125,10 @@ async function main(argv: readonly string[]): Promise<number> {
   return code;
 }
 
-function positive(name: string, text: string): number {
+function positive(text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
-  throw new CommanderError(exitCodes.usage, "edgedag.number", `${name} must be a positive number`);
+  throw new InvalidArgumentError("It must be a positive whole number.");
 }
 
 async function withDotenv(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {

@@ -8,7 +8,7 @@ import type { LogLevel } from "../protocol/log.ts";
 import type { Io } from "./io.ts";
 import { type MasterConfig, masterTable } from "./master-config.ts";
 import { printDiagnostics } from "./print.ts";
-import { agentTable, readConfig } from "./surroundings.ts";
+import { agentTable, otherNames, readConfig } from "./surroundings.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -28,8 +28,8 @@ export async function startFromEnv(
   io: Io,
   override: Partial<MasterConfig> = {},
 ): Promise<StartedMaster> {
-  const agentNames = Object.values(agentTable()).map((row) => row.name);
-  const read = readConfig(masterTable(masterDefaults(env)), env, agentNames);
+  const known = [...Object.values(agentTable()).map((row) => row.name), ...otherNames];
+  const read = readConfig(masterTable(masterDefaults(env)), env, known);
   for (const warning of read.warnings) io.stderr.write(`${warning}\n`);
   if (!read.config.ok) {
     printDiagnostics(io, read.config.diagnostics);

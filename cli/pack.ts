@@ -18,7 +18,7 @@ export async function packDag(documentPath: string): Promise<Result<DagArtifact>
   try {
     text = await readFile(documentPath, "utf8");
   } catch (error) {
-    const message = `The document cannot be read: ${reasonOf(error)}.`;
+    const message = `The document ${JSON.stringify(documentPath)} cannot be read: ${reasonOf(error)}.`;
     return refuse("E_DAG_FILE", "", message, "Give the path of a file that exists.");
   }
   const parsed = await parseDagText(text, { path: documentPath });

@@ -1,11 +1,18 @@
 // How commands print findings, and how they read `name=value` options.
 import type { Diagnostic } from "../protocol/diagnostic.ts";
 import { formatDiagnostic } from "../protocol/diagnostic.ts";
+import { exitCodes } from "../protocol/exit-codes.ts";
 import type { Json } from "../protocol/json.ts";
 import type { Io } from "./io.ts";
 
 export function printDiagnostics(io: Io, diagnostics: readonly Diagnostic[]): void {
   for (const diagnostic of diagnostics) io.stderr.write(`${formatDiagnostic(diagnostic)}\n`);
+}
+
+/** The exit code of an agent that cannot start, by the first thing that it needs and has not. */
+export function startExitCode([first]: readonly Diagnostic[]): number {
+  if (first?.code === "E_LAUNCHER") return exitCodes.unavailable;
+  return first?.code === "E_RUNTIME_DIR" ? exitCodes.config : exitCodes.state;
 }
 
 /** `name=value` options: the value is JSON where it parses as such, else a text. */

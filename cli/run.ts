@@ -13,7 +13,7 @@ import { newRunId } from "../protocol/run-id.ts";
 import { runLogDir } from "../protocol/state-paths.ts";
 import type { Io } from "./io.ts";
 import { exitCodeOf as documentExitCode, loadPath } from "./load.ts";
-import { printDiagnostics } from "./print.ts";
+import { printDiagnostics, startExitCode } from "./print.ts";
 import { RunView, type ViewStream } from "./run-view.ts";
 import {
   agentTable,
@@ -84,7 +84,7 @@ async function runUntilEnd(
   });
   if (!started.ok) {
     printDiagnostics(io, started.diagnostics);
-    return exitCodes.state;
+    return startExitCode(started.diagnostics);
   }
   const agent = started.value;
   const resumed = agent.openRuns()[0];

@@ -83,7 +83,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     throw new MasterStartError(
       "E_MASTER_AUTH",
       `a master without a token must not listen on ${listen.host}`,
-      "Set EDGEDAG_MASTER_TOKEN (or EDGEDAG_MASTER_TOKEN_FILE), or listen on 127.0.0.1.",
+      "Set EDGEDAG_TOKEN (or EDGEDAG_TOKEN_FILE), or listen on 127.0.0.1.",
     );
   }
   const opened = openDatabase(options.dataDir);

@@ -6,6 +6,7 @@ import type { Json } from "../../protocol/json.ts";
 import type { Io } from "../io.ts";
 import { type ClientArgs, get, post, printFailure } from "./api.ts";
 import { runPath, type ShownRun, standing } from "./shown.ts";
+import { plain } from "./table.ts";
 
 const firstPollMs = 100;
 const slowestPollMs = 2_000;
@@ -56,6 +57,11 @@ async function waitFor(args: ClientArgs, id: string, io: Io): Promise<number> {
     if (say !== said) io.stderr.write(`${say}\n`);
     said = say;
     const code = exitCodeOf(run);
+    if (run.state === "refused") {
+      for (const { node, code, detail } of run.refusals) {
+        io.stderr.write(`edgedag: refused by ${node}: ${code} ${plain(detail)}\n`);
+      }
+    }
     if (code !== undefined) {
       if (args.json) io.stdout.write(`${JSON.stringify(run)}\n`);
       return code;

@@ -31,7 +31,7 @@ t.test("an address that others can reach needs a token", async (t) => {
   for (const host of ["0.0.0.0", "::", "192.0.2.1"]) {
     t.match(await refusedStart(data.path, { listen: { host, port: 0 } }), {
       code: "E_MASTER_AUTH",
-      remedy: /EDGEDAG_MASTER_TOKEN/,
+      remedy: /Set EDGEDAG_TOKEN/,
     });
   }
   t.equal(

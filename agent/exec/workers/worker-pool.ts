@@ -220,6 +220,7 @@ export class WorkerPool {
     const limitMs = this.#options.helloTimeoutMs ?? helloTimeoutMs;
     const worker = new Worker(
       {
+        runtime: this.#options.runtime,
         launcher,
         server,
         argv: typeof argv === "function" ? argv() : argv,

@@ -11,6 +11,7 @@ import { type Done, decodeWorkerMessage, type Hello } from "./messages.ts";
 import type { WorkerServer } from "./worker-server.ts";
 
 export interface WorkerOptions {
+  runtime: "python" | "node";
   launcher: Pick<ProcessStarter, "spawn" | "flush">;
   server: WorkerServer;
   argv: readonly string[];
@@ -378,17 +379,23 @@ export class Worker {
 
   #spawnFailure(end: ProcessEnd): SpawnFailure {
     if (this.#verdict?.reason === "spawn") return this.#verdict;
-    const program = this.#options.argv[0] ?? "";
     if (end.kind === "lost") return spawn("EPIPE", "the launcher ended");
     if (end.kind === "spawn-failed") {
-      const remedy =
-        end.errno === "ENOENT" ? `; install ${program}, or set PATH so that it is found` : "";
-      return spawn(end.errno, `${end.detail}${remedy}`);
+      return spawn(end.errno, `${end.detail}${this.#remedy(end.errno)}`);
     }
     const how = end.signal === undefined ? `code ${end.exitCode}` : end.signal;
     const said = this.#tail.toString("utf8").trim();
     const detail = `the worker ended with ${how} before it reported${said === "" ? "" : `: ${said}`}`;
     return spawn("ECHILD", `${detail}; try \`${this.#options.argv.join(" ")}\` by hand`);
+  }
+
+  #remedy(errno: string): string {
+    if (errno !== "ENOENT" && errno !== "EACCES") return "";
+    const other =
+      this.#options.runtime === "python"
+        ? ", or set EDGEDAG_PYTHON to the path of Python 3.8 or newer"
+        : "";
+    return `; install ${this.#options.argv[0]}${other}`;
   }
 }
 
