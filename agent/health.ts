@@ -1,6 +1,14 @@
 // How the agent is, for health checks from outside: a small file that is rewritten with every
 // heartbeat. `edgedag health` reads it.
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 
 export interface Health {
@@ -20,9 +28,26 @@ export function healthPath(stateDir: string): string {
 /** Gives the reason when it cannot be written: the caller has to know, the run goes on. */
 export function writeHealth(stateDir: string, health: Health): string | undefined {
   const path = healthPath(stateDir);
+  const text = JSON.stringify(health);
   try {
-    writeFileSync(`${path}.new`, JSON.stringify(health), { mode: 0o644 });
+    writeFileSync(`${path}.new`, text, { mode: 0o644 });
     renameSync(`${path}.new`, path);
+    return undefined;
+  } catch {
+    return overwrite(path, text);
+  }
+}
+
+/** On a full disk there is no room for a new file, but the block of the present one is there. */
+function overwrite(path: string, text: string): string | undefined {
+  try {
+    const file = openSync(path, "r+");
+    try {
+      writeSync(file, text, 0);
+      ftruncateSync(file, Buffer.byteLength(text));
+    } finally {
+      closeSync(file);
+    }
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -34,9 +59,16 @@ export type HealthCheck = { healthy: true; health: Health } | { healthy: false; 
 /** An agent that has missed three heartbeats is not healthy, whatever its file says. */
 export function checkHealth(stateDir: string, now: number): HealthCheck {
   const path = healthPath(stateDir);
+  const read = () => JSON.parse(readFileSync(path, "utf8")) as Health; // writeHealth alone writes
   let health: Health;
   try {
-    health = JSON.parse(readFileSync(path, "utf8")) as Health; // written by writeHealth alone
+    try {
+      health = read();
+    } catch (error) {
+      // It may have been read in the middle of being overwritten.
+      if (!(error instanceof SyntaxError)) throw error;
+      health = read();
+    }
   } catch (error) {
     return { healthy: false, reason: `${path} cannot be read: ${String(error)}` };
   }
