@@ -78,6 +78,15 @@ export class Admission {
     this.#ready.clear();
   }
 
+  get readyCount(): number {
+    return this.#ready.size;
+  }
+
+  /** The best one that has room, left where it is. */
+  best(): Instance | undefined {
+    return this.#ready.best()?.instance;
+  }
+
   /** Priority of the best one that has room; `-Infinity` when there is none. */
   bestPriority(): number {
     return this.#ready.best()?.priority ?? Number.NEGATIVE_INFINITY;

@@ -8,7 +8,7 @@ import type { Books } from "./books.ts";
 import type { Ends } from "./ends.ts";
 import type { Instance, RunEvent } from "./events.ts";
 import { handoverDepth, type Slot } from "./slots.ts";
-import { RUNNING, type TaskState, WAITING } from "./task-state.ts";
+import { QUEUED, RUNNING, type TaskState, WAITING } from "./task-state.ts";
 
 export class Attempts {
   readonly #books: Books;
@@ -34,13 +34,18 @@ export class Attempts {
       const attempt = table.countAttempt(instance);
       commands.push({ type: "start-attempt", task: instance, attempt });
       this.#handOver(slot);
+      this.#queueBehind(slot);
     }
   }
 
-  /** Of an instance that is running or handed. */
+  /** Of an instance that is running, handed or queued. */
   stop(instance: Instance, by: CancelledBy): void {
     const { table, commands } = this.#books;
-    this.#books.move(instance, { id: "stopping", by });
+    const wasQueued = this.#books.idOf(instance) === "queued";
+    this.#books.move(
+      instance,
+      wasQueued ? { id: "stopping", by, wasQueued } : { id: "stopping", by },
+    );
     const attempt = table.attemptOf(instance);
     commands.push({ type: "stop-attempt", task: instance, attempt, by });
   }
@@ -54,6 +59,8 @@ export class Attempts {
       const what = `attempt ${table.keyOf(instance)}#${attempt} finished in state ${id}`;
       throw new Error(`${what}, attempt ${expected} was expected`);
     }
+    const { pace, graph } = this.#books;
+    pace.note(at(graph.functions, table.taskIndexOf(instance)), event.wallMs);
     this.#leaveSlot(instance, outcome.kind === "succeeded");
     if (id === "running" && outcome.kind === "failed") {
       const policy = table.taskOf(instance).retries;
@@ -70,17 +77,36 @@ export class Attempts {
   /**
    * The worker gave it back unrun: it is ready again, and the attempt has not happened. What was
    * handed out behind something that did not succeed has been taken back before; nothing follows.
+   * What is handed and still behind something unfinished stays: its turn has not come.
    */
   returned(instance: Instance, attempt: number): void {
     const { table, slots, progress } = this.#books;
     const state = table.stateOf(instance);
-    if (state.id !== "running" && state.id !== "stopping") return;
+    if (state.id !== "running" && state.id !== "stopping" && state.id !== "queued") return;
     if (attempt !== table.attemptOf(instance)) return;
-    if (slots.isFirst(instance)) progress.counts.attempts -= 1;
+    if (slots.isFirst(instance)) {
+      progress.counts.attempts -= 1;
+      // Its worker retires: what is behind comes back too.
+      slots.close(instance);
+    }
     this.#leaveSlot(instance, false);
     table.forgetAttempt(instance);
-    if (state.id === "running") this.#arming.makeReady(instance);
-    else this.#ends.finish(instance, { kind: "cancelled", by: state.by });
+    if (state.id === "stopping") this.#ends.finish(instance, { kind: "cancelled", by: state.by });
+    else this.#arming.makeReady(instance);
+  }
+
+  /** Takes back everything that has not begun: after a crash no worker has it any more. */
+  restarted(): void {
+    const { slots, table } = this.#books;
+    for (const [, ...behind] of slots.queues()) {
+      for (const instance of behind) {
+        const state = table.stateOf(instance);
+        slots.remove(instance);
+        table.forgetAttempt(instance);
+        if (state.id === "queued") this.#arming.makeReady(instance);
+        else this.#neverBegan(instance);
+      }
+    }
   }
 
   #begin(instance: Instance): void {
@@ -96,7 +122,7 @@ export class Attempts {
    */
   #handOver(slot: Slot): void {
     const { isDraining, unmet, admission, table, slots, commands } = this.#books;
-    if (isDraining || slot.queue.length > handoverDepth / 2) return;
+    if (isDraining || slot.isClosed || slot.queue.length > handoverDepth / 2) return;
     let last = at(slot.queue, slot.queue.length - 1);
     let least: number | undefined;
     while (slot.queue.length < handoverDepth) {
@@ -108,6 +134,35 @@ export class Attempts {
       slots.append(slot, next);
       const attempt = table.countAttempt(next);
       commands.push({ type: "start-attempt", task: next, attempt, behind: last });
+      last = next;
+    }
+  }
+
+  /**
+   * Calls of functions that have been quick so far do not pay a round trip each: they wait behind
+   * others at a worker, which gives them back when the one before them takes long after all.
+   */
+  #queueBehind(slot: Slot): void {
+    const { isDraining, admission, table, slots, commands, pace, graph } = this.#books;
+    const head = slot.queue[0];
+    if (isDraining || slot.isClosed || head === undefined) return;
+    if (slot.queue.length > handoverDepth / 2) return;
+    const functionOf = (i: Instance) => at(graph.functions, table.taskIndexOf(i));
+    const laneOf = (i: Instance) => at(graph.queueLanes, table.taskIndexOf(i));
+    if (!pace.isQuick(functionOf(head))) return;
+    // What is ready is shared out evenly over the slots.
+    const share = Math.ceil(admission.readyCount / admission.capacity.slots);
+    const depth = Math.min(handoverDepth, slot.queue.length + share);
+    let last = at(slot.queue, slot.queue.length - 1);
+    while (slot.queue.length < depth) {
+      const next = admission.best();
+      if (next === undefined || laneOf(next) !== laneOf(head)) return;
+      if (!pace.isQuick(functionOf(next))) return;
+      admission.take();
+      this.#books.move(next, QUEUED);
+      slots.append(slot, next);
+      const attempt = table.countAttempt(next);
+      commands.push({ type: "start-attempt", task: next, attempt, behind: last, isFree: true });
       last = next;
     }
   }
@@ -130,12 +185,15 @@ export class Attempts {
   #leaveSlot(instance: Instance, isSuccess: boolean): void {
     const { slots, progress, admission } = this.#books;
     const isFirst = slots.isFirst(instance);
+    // A handed one that comes back was told to stop, and so was everything behind it.
+    const isCondition = isFirst || this.#isQueued(instance);
+    const behind = isSuccess || !isCondition ? [] : slots.behind(instance);
     const slot = slots.remove(instance);
+    this.#takeBack(behind);
     if (!isFirst) return;
     progress.counts.running -= 1;
     admission.release(instance);
-    if (isSuccess) this.#promote(slot);
-    else this.#takeBack(slot);
+    this.#promote(slot);
   }
 
   /** The next instance of the slot is what runs now. */
@@ -149,18 +207,29 @@ export class Attempts {
     }
     this.#begin(next);
     this.#handOver(slot);
+    this.#queueBehind(slot);
   }
 
-  /** The condition of everything that was handed out behind has failed: none of it will run. */
-  #takeBack(slot: Slot): void {
+  /** Their condition has failed: none of them will run, up to the next that has no condition. */
+  #takeBack(behind: readonly Instance[]): void {
     const { slots, table } = this.#books;
-    for (const instance of slot.queue.slice()) {
+    for (const instance of behind) {
+      if (this.#isQueued(instance)) return;
       slots.remove(instance);
       table.forgetAttempt(instance);
-      const state = table.stateOf(instance);
-      // Told to stop while it was still behind: it never began.
-      if (state.id === "stopping") this.#ends.finish(instance, { kind: "cancelled", by: state.by });
-      else this.#books.move(instance, WAITING);
+      this.#neverBegan(instance);
     }
+  }
+
+  #isQueued(instance: Instance): boolean {
+    const state = this.#books.table.stateOf(instance);
+    return state.id === "queued" || (state.id === "stopping" && state.wasQueued === true);
+  }
+
+  /** Handed, or told to stop while it was still behind. */
+  #neverBegan(instance: Instance): void {
+    const state = this.#books.table.stateOf(instance);
+    if (state.id === "stopping") this.#ends.finish(instance, { kind: "cancelled", by: state.by });
+    else this.#books.move(instance, WAITING);
   }
 }

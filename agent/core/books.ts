@@ -5,6 +5,7 @@ import { Admission } from "./admission.ts";
 import { EventWaits } from "./event-waits.ts";
 import type { Command, Instance, Millis } from "./events.ts";
 import { buildGraph, type RunGraph } from "./graph.ts";
+import { Pace } from "./pace.ts";
 import { Progress } from "./progress.ts";
 import { Retries } from "./retry.ts";
 import { Slots } from "./slots.ts";
@@ -19,6 +20,7 @@ export class Books {
   readonly unmet: Unmet;
   readonly admission: Admission;
   readonly slots = new Slots();
+  readonly pace: Pace;
   readonly timers: Timers;
   readonly waits: EventWaits;
   readonly retries = new Retries();
@@ -38,6 +40,7 @@ export class Books {
     this.timers = new Timers((instance) => this.table.stateOf(instance));
     this.waits = new EventWaits(this.graph.tasks);
     this.progress = new Progress(this.graph);
+    this.pace = new Pace(this.graph.functionCount);
   }
 
   idOf(instance: Instance): StateId {

@@ -26,12 +26,14 @@ export type RunEvent =
       now: Millis;
       /** In [0, 1): the jitter of a retry that may follow. */
       random: number;
+      /** How long it ran, where that was measured. */
+      wallMs?: number;
     }
   /**
    * The attempt was handed out but not begun, and will not be: it does not count as one, and the
-   * next gets its number. To be sent after the end of the one before it, or when it was told to
-   * stop. What is behind it needs no event of its own, and when one comes it must come in the same
-   * turn: later it could be taken for a return of the next attempt of that number.
+   * next gets its number. Of a `handed` one: to be sent after the end of the one before it, or when
+   * it was told to stop. What counts on it needs no event of its own, and when one comes it must
+   * come in the same turn: later it could be taken for a return of the next attempt of that number.
    */
   | { type: "attempt-returned"; task: Instance; attempt: number; now: Millis }
   | { type: "when-evaluated"; task: Instance; now: Millis; holds: boolean }
@@ -47,7 +49,9 @@ export type RunEvent =
    * The agent came back (after a drain or a crash) with this capacity. After a crash, better before
    * the attempts in flight are settled as lost, so that nothing starts under the old capacity.
    */
-  | { type: "run-resumed"; now: Millis; capacity: Capacity };
+  | { type: "run-resumed"; now: Millis; capacity: Capacity }
+  /** The agent has crashed: nothing is at a worker any more of what had not begun. */
+  | { type: "agent-restarted"; now: Millis };
 
 export type Command =
   | {
@@ -59,6 +63,8 @@ export type Command =
        * ended with success. Absent: start it now.
        */
       behind?: Instance;
+      /** It runs behind that one whatever becomes of it; it may also be run elsewhere. */
+      isFree?: true;
     }
   | { type: "stop-attempt"; task: Instance; attempt: number; by: CancelledBy }
   | { type: "evaluate-when"; task: Instance }

@@ -26,6 +26,11 @@ export interface RunGraph {
   /** Number of tasks on the longest path from this one to an end, itself included. */
   readonly remaining: Int32Array;
   readonly lanes: Int32Array;
+  /** As `lanes`, for calls that may wait behind others: the items of a fan-out are among them. */
+  readonly queueLanes: Int32Array;
+  /** Tasks of one function have one number; 0: no function. */
+  readonly functions: Int32Array;
+  readonly functionCount: number;
   /** 1 for exit handlers. */
   readonly isExit: Uint8Array;
   readonly exitCount: number;
@@ -44,6 +49,9 @@ export function buildGraph(document: DagDocument): RunGraph {
   const tasks: TaskAttributes[] = new Array(size);
   const indexOf = new Map<string, number>();
   const lanes = new Int32Array(size);
+  const queueLanes = new Int32Array(size);
+  const functions = new Int32Array(size);
+  const functionNumbers = new Map<string, number>();
   const isExit = new Uint8Array(size);
   const pools = { ...document.attributes.pools };
   let exitCount = 0;
@@ -51,7 +59,15 @@ export function buildGraph(document: DagDocument): RunGraph {
     ids[i] = node.key;
     tasks[i] = node.attributes;
     indexOf.set(node.key, i);
-    lanes[i] = laneOf(node.attributes);
+    const lane = queueLaneOf(node.attributes);
+    queueLanes[i] = lane;
+    lanes[i] = node.attributes.map === undefined ? lane : 0;
+    if (lane !== 0) {
+      const name = JSON.stringify(node.attributes.run);
+      const number = functionNumbers.get(name) ?? functionNumbers.size + 1;
+      functionNumbers.set(name, number);
+      functions[i] = number;
+    }
     const { pool, exit } = node.attributes;
     if (pool !== undefined && (pools[pool] ?? 0) <= 0) {
       throw new Error(`task ${node.key} needs the pool ${pool}, which has no places`);
@@ -103,6 +119,9 @@ export function buildGraph(document: DagDocument): RunGraph {
     unmet,
     remaining,
     lanes,
+    queueLanes,
+    functions,
+    functionCount: functionNumbers.size,
     isExit,
     exitCount,
     pools,
@@ -120,11 +139,12 @@ export function isSatisfied(
 
 // Tasks of one lane may be handed to one worker without asking in between. What waits for
 // something other than its predecessor (a pool, an event, an evaluation) stays out of every lane.
-function laneOf(task: TaskAttributes): Lane {
+function queueLaneOf(task: TaskAttributes): Lane {
   const { run } = task;
   if (run.kind !== "python" && run.kind !== "node") return 0;
   if (task.isolation !== "none" || task.exit !== undefined) return 0;
-  if (task.when !== undefined || task.map !== undefined || task.waitFor !== undefined) return 0;
+  if (task.when !== undefined || task.waitFor !== undefined) return 0;
+  if (task.mapConcurrency !== undefined) return 0;
   if (task.pool !== undefined || task.resources !== undefined || task.limits !== undefined)
     return 0;
   // A timeout is counted from the start of the attempt, which only a round trip makes known.

@@ -52,9 +52,11 @@ function slotProblems({ table, slots, progress }: RunView, instances: Instance[]
     ...differ("counts.running", progress.counts.running, queues.length),
     ...instances.flatMap((i) => {
       const { id } = table.stateOf(i);
-      const isPlaced = id === "running" || id === "handed" || id === "stopping";
+      const isPlaced = ["running", "handed", "queued", "stopping"].includes(id);
       if (isPlaced !== slots.has(i)) return [`${table.keyOf(i)} is ${id}, its slot says otherwise`];
       if (id === "running" && !slots.isFirst(i)) return [`${table.keyOf(i)} runs and is not first`];
+      if (id === "queued" && slots.isFirst(i))
+        return [`${table.keyOf(i)} is first and only queued`];
       if (isPlaced && table.attemptOf(i) === 0) return [`${table.keyOf(i)} has no attempt number`];
       return [];
     }),

@@ -41,6 +41,10 @@ export class ReadyQueue {
     this.#free = { cpu: capacity.cpu, memoryBytes: capacity.memoryBytes, gpu: capacity.gpu };
   }
 
+  get size(): number {
+    return this.#size;
+  }
+
   addPool(name: string, places: number): void {
     this.#pools.set(name, places);
   }

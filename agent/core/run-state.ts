@@ -151,6 +151,9 @@ export class RunState {
       case "attempt-finished":
         this.#attempts.finished(event);
         break;
+      case "agent-restarted":
+        this.#attempts.restarted();
+        break;
       case "attempt-returned":
         this.#attempts.returned(event.task, event.attempt);
         break;
@@ -254,7 +257,7 @@ export class RunState {
   #cancelOne(instance: Instance, by: CancelledBy): void {
     const { id } = this.stateOf(instance);
     if (id === "finished" || id === "stopping" || id === "expanded") return;
-    if (id === "running" || id === "handed") this.#attempts.stop(instance, by);
+    if (id === "running" || id === "handed" || id === "queued") this.#attempts.stop(instance, by);
     else this.#ends.finish(instance, { kind: "cancelled", by });
   }
 

@@ -3,10 +3,12 @@
 import type { Instance } from "./events.ts";
 
 /** Instances handed to one worker ahead of time, the running one included. */
-export const handoverDepth = 16;
+export const handoverDepth = 32;
 
 export interface Slot {
   readonly queue: Instance[];
+  /** Its worker gives back what it has: nothing more is handed to it. */
+  isClosed: boolean;
 }
 
 export class Slots {
@@ -32,8 +34,20 @@ export class Slots {
     return queue?.[queue.indexOf(instance) - 1];
   }
 
+  /** Nothing more is to be handed out behind this one. */
+  close(instance: Instance): void {
+    const slot = this.#slotOf.get(instance);
+    if (slot !== undefined) slot.isClosed = true;
+  }
+
+  /** What was handed to the same worker behind this one, in order. */
+  behind(instance: Instance): Instance[] {
+    const queue = this.#slotOf.get(instance)?.queue ?? [];
+    return queue.slice(queue.indexOf(instance) + 1);
+  }
+
   open(instance: Instance): Slot {
-    const slot: Slot = { queue: [instance] };
+    const slot: Slot = { queue: [instance], isClosed: false };
     this.#slotOf.set(instance, slot);
     this.#used += 1;
     return slot;

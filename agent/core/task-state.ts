@@ -7,7 +7,8 @@ import type { Instance, Millis } from "./events.ts";
  * evaluating the shell works out `when` or `map`
  * awaiting   a `wait_for` event has not been published yet
  * ready      may start as soon as a slot, its pool and its resources are free
- * handed     given to a worker behind the instance `after`, which has not finished yet
+ * handed     given to a worker behind the instance `after`, on the condition that it succeeds
+ * queued     given to a worker behind others, whatever becomes of them
  * running    an attempt is in flight
  * stopping   the attempt was told to stop
  * delayed    backs off before its next attempt
@@ -20,8 +21,10 @@ export type TaskState =
   | { id: "awaiting"; event: string; until?: Millis }
   | { id: "ready" }
   | { id: "handed"; after: Instance }
+  | { id: "queued" }
   | { id: "running" }
-  | { id: "stopping"; by: CancelledBy }
+  /** `wasQueued`: it was told to stop while it was queued. */
+  | { id: "stopping"; by: CancelledBy; wasQueued?: true }
   | { id: "delayed"; until: Millis }
   | { id: "expanded" }
   | { id: "finished"; outcome: Outcome };
@@ -30,6 +33,7 @@ export type TaskState =
 export const WAITING: TaskState = { id: "waiting" };
 export const READY: TaskState = { id: "ready" };
 export const RUNNING: TaskState = { id: "running" };
+export const QUEUED: TaskState = { id: "queued" };
 export const SUCCEEDED: TaskState = { id: "finished", outcome: { kind: "succeeded" } };
 
 export type StateId = TaskState["id"];
@@ -38,8 +42,9 @@ export const legalMoves = {
   waiting: ["evaluating", "awaiting", "ready", "handed", "finished"],
   evaluating: ["evaluating", "awaiting", "ready", "expanded", "finished"],
   awaiting: ["evaluating", "ready", "finished"],
-  ready: ["running", "finished"],
+  ready: ["running", "queued", "finished"],
   handed: ["running", "waiting", "stopping"],
+  queued: ["running", "ready", "stopping"],
   running: ["stopping", "delayed", "ready", "finished"],
   stopping: ["finished"],
   delayed: ["ready", "finished"],

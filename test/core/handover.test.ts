@@ -5,15 +5,15 @@ import { capacityOf, chain, dagOf, noRetries, python, Run, succeeded } from "./s
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 const behind = (i: number, attempt = 1) => `start c${i}#${attempt} behind c${i - 1}`;
 
-t.test("a chain is handed over sixteen deep, and refilled when half of it is done", async (t) => {
-  const run = new Run(chain(40));
-  t.same(run.start(), ["start c0#1", ...range(1, 16).map((i) => behind(i))]);
-  t.same(run.state.dump().slots, [range(0, 16).map((i) => `c${i}`)]);
+t.test("a chain is handed over 32 deep, and refilled when half of it is done", async (t) => {
+  const run = new Run(chain(80));
+  t.same(run.start(), ["start c0#1", ...range(1, 32).map((i) => behind(i))]);
+  t.same(run.state.dump().slots, [range(0, 32).map((i) => `c${i}`)]);
   t.same(run.state.inFlight(), [0]);
-  for (const i of range(0, 7)) t.same(run.end(`c${i}`), [`c${i} succeeded`]);
-  t.same(run.end("c7"), [...range(16, 24).map((i) => behind(i)), "c7 succeeded"]);
-  for (const i of range(8, 40)) run.end(`c${i}`);
-  t.match(run.state.counts, { succeeded: 40, attempts: 40, running: 0 });
+  for (const i of range(0, 15)) t.same(run.end(`c${i}`), [`c${i} succeeded`]);
+  t.same(run.end("c15"), [...range(32, 48).map((i) => behind(i)), "c15 succeeded"]);
+  for (const i of range(16, 80)) run.end(`c${i}`);
+  t.match(run.state.counts, { succeeded: 80, attempts: 80, running: 0 });
   t.equal(run.state.phase, "finished");
 });
 
@@ -122,19 +122,19 @@ t.test("Node.js functions chain as Python functions do", async (t) => {
 });
 
 t.test("a chain does not grow while something of higher priority waits for a slot", async (t) => {
-  const run = new Run({ ...chain(30), gate: {}, urgent: { needs: ["gate"], priority: 1 } });
+  const run = new Run({ ...chain(60), gate: {}, urgent: { needs: ["gate"], priority: 1 } });
   run.start(2);
   run.end("gate");
   t.match(run.stateIds(), { urgent: "running" });
   const busy = new Run({
-    ...chain(30),
+    ...chain(60),
     urgent: { ...python, priority: 1, waitFor: { event: "go" } },
   });
   busy.start(1);
   busy.publish("go");
-  for (const i of range(0, 15)) busy.end(`c${i}`);
-  t.same(busy.end("c15"), ["c15 succeeded", "start urgent#1"]);
-  t.same(busy.end("urgent").slice(0, 3), ["urgent succeeded", "start c16#1", behind(17)]);
+  for (const i of range(0, 31)) busy.end(`c${i}`);
+  t.same(busy.end("c31"), ["c31 succeeded", "start urgent#1"]);
+  t.same(busy.end("urgent").slice(0, 3), ["urgent succeeded", "start c32#1", behind(33)]);
 });
 
 t.test("a join is handed over by the last task before it", async (t) => {

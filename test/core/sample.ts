@@ -120,6 +120,26 @@ export class Run {
     });
   }
 
+  /** As `end` with success, after so many milliseconds. */
+  endAfter(key: string, wallMs: number): string[] {
+    const task = this.instance(key);
+    const attempt = this.state.attemptOf(task);
+    const { now, random } = this;
+    return this.event({
+      type: "attempt-finished",
+      task,
+      attempt,
+      outcome: succeeded,
+      now,
+      random,
+      wallMs,
+    });
+  }
+
+  restarted(): string[] {
+    return this.event({ type: "agent-restarted", now: this.now });
+  }
+
   fail(key: string, failure: Failure = exitCode): string[] {
     return this.end(key, { kind: "failed", failure });
   }
@@ -176,7 +196,8 @@ export class Run {
       case "start-attempt": {
         const after =
           command.behind === undefined ? "" : ` behind ${this.state.keyOf(command.behind)}`;
-        return `start ${key}#${command.attempt}${after}`;
+        const how = command.isFree === true ? `, free` : "";
+        return `start ${key}#${command.attempt}${after}${how}`;
       }
       case "stop-attempt":
         return `stop ${key}#${command.attempt} by ${command.by}`;

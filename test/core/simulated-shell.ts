@@ -11,9 +11,12 @@ import { capacityOf, lost, succeeded } from "./sample.ts";
 interface Call {
   attempt: number;
   behind: Instance | undefined;
+  /** It runs behind that one whatever becomes of it. */
+  isFree: boolean;
   isStopped: boolean;
 }
 
+type StartAttempt = Extract<Command, { type: "start-attempt" }>;
 type Check = (condition: boolean, message: string) => void;
 
 const maxEvents = 3000;
@@ -22,6 +25,8 @@ export class SimulatedShell {
   readonly ends = new Map<Instance, Outcome>();
   runOutcome: RunOutcome | undefined;
   isCancelled = false;
+  /** Queued calls that came back. */
+  revocations = 0;
   state: RunState;
   readonly #dag: RandomDag;
   readonly #choices: number[];
@@ -97,7 +102,20 @@ export class SimulatedShell {
     else if (whim === 35) this.#passTime(this.#now + this.#pick(25));
     else if (whim === 34) this.#sayStale();
     else if (whim === 33 && this.#isDraining) this.#resume();
+    else if (whim > 27 && whim < 33) this.#revokeOne();
     else this.#goOn();
+  }
+
+  #revokeOne(): void {
+    const queued = [...this.#calls].filter(
+      ([, { behind, isFree }]) => isFree && behind !== undefined,
+    );
+    const [instance, call] = queued[this.#pick(Math.max(1, queued.length))] ?? [];
+    if (instance === undefined || call === undefined) this.#goOn();
+    else {
+      this.revocations += 1;
+      this.#revoke(instance, call);
+    }
   }
 
   #goOn(): void {
@@ -169,6 +187,7 @@ export class SimulatedShell {
     const heads = state.inFlight();
     const isResumedFirst = this.#pick(2) === 0;
     for (const command of state.openEvaluations()) this.#carryOut(command);
+    this.#feed({ type: "agent-restarted", now: this.#now });
     if (isResumedFirst) this.#resume();
     for (const task of heads) {
       this.#feedEnd(task, { kind: "failed", failure: lost }, state.attemptOf(task));
@@ -250,7 +269,10 @@ export class SimulatedShell {
 
   #feedEnd(task: Instance, outcome: Outcome, attempt: number): void {
     const random = this.#pick(10) / 10;
-    this.#feed({ type: "attempt-finished", task, attempt, outcome, now: this.#now, random });
+    // Mostly quick, so that calls are queued behind others; sometimes slow, sometimes not measured.
+    const wallMs = this.#pick(8) === 7 ? 50 : 0.01;
+    const event = { type: "attempt-finished", task, attempt, outcome, now: this.#now } as const;
+    this.#feed(this.#pick(20) === 19 ? { ...event, random } : { ...event, random, wallMs });
   }
 
   #behind(instance: Instance): [Instance, Call] | undefined {
@@ -264,18 +286,30 @@ export class SimulatedShell {
     this.#begun.set(next, call.attempt);
   }
 
+  /** What counts on the instance will not run; the first that does not takes its place. */
   #dropBehind(instance: Instance): Instance[] {
-    const [next] = this.#behind(instance) ?? [];
-    if (next === undefined) return [];
+    const [next, call] = this.#behind(instance) ?? [];
+    if (next === undefined || call === undefined) return [];
+    if (call.isFree) {
+      this.#promoteBehind(instance);
+      return [];
+    }
     this.#calls.delete(next);
-    return [next, ...this.#dropBehind(next)];
+    const dropped = this.#dropBehind(next);
+    return [next, ...dropped];
   }
 
   /** The worker retires: the head comes back, and with it all that was handed out behind it. */
   #giveBack(instance: Instance, call: Call): void {
     this.#calls.delete(instance);
     this.#begun.set(instance, call.attempt - 1);
-    const dropped = this.#dropBehind(instance);
+    const dropped: Instance[] = [];
+    for (let [next] = this.#behind(instance) ?? []; next !== undefined; ) {
+      dropped.push(next);
+      const [after] = this.#behind(next) ?? [];
+      this.#calls.delete(next);
+      next = after;
+    }
     const attempts = dropped.map((task) => this.state.attemptOf(task));
     const now = this.#now;
     this.#feed({ type: "attempt-returned", task: instance, attempt: call.attempt, now });
@@ -284,6 +318,21 @@ export class SimulatedShell {
       const attempt = attempts[i] ?? 0;
       this.#feed({ type: "attempt-returned", task, attempt, now });
     });
+  }
+
+  /** The head takes long: a queued call comes back, and what counts on it with it. */
+  #revoke(instance: Instance, call: Call): void {
+    const before = call.behind;
+    this.#calls.delete(instance);
+    let [next] = this.#behind(instance) ?? [];
+    while (next !== undefined && this.#calls.get(next)?.isFree === false) {
+      this.#calls.delete(next);
+      [next] = this.#behind(next) ?? [];
+    }
+    const left = next === undefined ? undefined : this.#calls.get(next);
+    if (left !== undefined) left.behind = before;
+    const { attempt } = call;
+    this.#feed({ type: "attempt-returned", task: instance, attempt, now: this.#now });
   }
 
   // ---- commands ----
@@ -301,7 +350,7 @@ export class SimulatedShell {
   #carryOut(command: Command): void {
     switch (command.type) {
       case "start-attempt":
-        this.#start(command.task, command.attempt, command.behind);
+        this.#start(command);
         break;
       case "stop-attempt": {
         const call = this.#calls.get(command.task);
@@ -348,15 +397,15 @@ export class SimulatedShell {
     return call?.isStopped === true && command.outcome.kind === "cancelled";
   }
 
-  #start(task: Instance, attempt: number, behind: Instance | undefined): void {
+  #start({ task, attempt, behind, isFree }: StartAttempt): void {
     const key = `${this.state.keyOf(task)}#${attempt}`;
     this.#check(!this.#isDraining, `${key} starts while the run drains`);
     this.#check(!this.#calls.has(task), `${key} starts twice`);
     this.#check(!this.ends.has(task), `${key} starts after its end`);
     this.#check(attempt === (this.#begun.get(task) ?? 0) + 1, `${key} has a wrong number`);
     this.#check(behind === undefined || this.#calls.has(behind), `${key} is behind nothing`);
-    this.#checkNeeds(task, behind);
-    this.#calls.set(task, { attempt, behind, isStopped: false });
+    this.#checkNeeds(task, isFree === true ? undefined : behind);
+    this.#calls.set(task, { attempt, behind, isFree: isFree === true, isStopped: false });
     if (behind === undefined) {
       this.#begun.set(task, attempt);
       this.#checkRoom(task);
