@@ -118,7 +118,7 @@ tasks:
     t.equal(code, exitCodes.ok, stderr.slice(-2000));
     const run = await master.finishedRun();
     t.equal(run.outcome?.kind, "succeeded");
-    const lines = await master.logLines(run.id);
+    const lines = await master.log(run.id);
     t.same(
       lines.map((line) => line.seq),
       lines.map((_, index) => index + 1),

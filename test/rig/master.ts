@@ -90,14 +90,10 @@ export class RealMaster {
     return nodes.find((node) => node.id === id);
   }
 
-  /** Lines as they are, without their newline. */
-  async log(id: string, query = ""): Promise<string[]> {
+  async log(id: string, query = ""): Promise<LogLine[]> {
     const text = await (await this.get(`/api/runs/${id}/log${query}`)).text();
-    return text.split("\n").filter((line) => line !== "");
-  }
-
-  async logLines(id: string, query = ""): Promise<LogLine[]> {
-    return (await this.log(id, query)).map((line) => JSON.parse(line) as LogLine);
+    const lines = text.split("\n").filter((line) => line !== "");
+    return lines.map((line) => JSON.parse(line) as LogLine);
   }
 
   /** The only run of the box, once it has its outcome. */
