@@ -81,6 +81,8 @@ interface InFlight {
   before: InFlight | undefined;
   next: InFlight | undefined;
   stoppedBy: CancelledBy | undefined;
+  /** It does not count on what it was handed out behind. */
+  isFree: boolean;
 }
 
 /** Output without any event is written after this time at the latest. */
@@ -119,7 +121,7 @@ export class RunHost {
   running(): { task: string; attempt: number }[] {
     const { state } = this.#options;
     return [...this.#inFlight.values()]
-      .filter((entry) => state.stateOf(entry.instance).id !== "handed")
+      .filter(({ instance }) => !["handed", "queued"].includes(state.stateOf(instance).id))
       .map((entry) => ({ task: state.keyOf(entry.instance), attempt: entry.number }));
   }
 
@@ -158,6 +160,7 @@ export class RunHost {
     }
     // Resumed first: nothing may start under the capacity of the earlier agent.
     this.#post({ type: "run-resumed", now: now(), capacity });
+    this.#post({ type: "agent-restarted", now: now() });
     for (const instance of state.inFlight()) {
       const task = state.keyOf(instance);
       this.#line("warn", `${task}#${state.attemptOf(instance)} was lost with the agent`);
@@ -350,8 +353,9 @@ export class RunHost {
 
   // ---- attempts ----
 
-  #startAttempt({ task, attempt, behind }: Extract<Command, { type: "start-attempt" }>): void {
-    const { state, factory } = this.#options;
+  #startAttempt(command: Extract<Command, { type: "start-attempt" }>): void {
+    const { task, attempt, behind, isFree = false } = command;
+    const { state } = this.#options;
     const entry: InFlight = {
       instance: task,
       number: attempt,
@@ -363,6 +367,7 @@ export class RunHost {
       before: undefined,
       next: undefined,
       stoppedBy: undefined,
+      isFree,
     };
     this.#inFlight.set(task, entry);
     if (state.taskOf(task).retries.lost === 0) this.#startsOnlyOnce = true;
@@ -375,7 +380,7 @@ export class RunHost {
       entry.before = head;
     }
     // Held here while what it needs cannot be told to the worker as a reference.
-    const isHeld = head?.attempt === undefined || isBehindEnded || !factory.plan(task).isDeferrable;
+    const isHeld = head?.attempt === undefined || isBehindEnded || !this.#mayFollow(entry);
     if (behind !== undefined && isHeld) return;
     this.#execute(entry, head?.attempt);
   }
@@ -403,7 +408,7 @@ export class RunHost {
         },
         ended: (end) => this.#ended(entry, end),
       },
-      behind?.call,
+      behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
     );
     report.attemptStarted(key, number);
     this.#publish(key, "started");
@@ -444,6 +449,7 @@ export class RunHost {
         outcome.kind === "cancelled" && by !== undefined ? { kind: "cancelled", by } : outcome,
       now: now(),
       random: random(),
+      ...(wallMs === undefined ? {} : { wallMs }),
       facts,
       ...(result === undefined ? {} : { result }),
       ...(file === undefined ? {} : { file }),
@@ -467,21 +473,22 @@ export class RunHost {
       const { id } = state.stateOf(entry.instance);
       const isCurrent = this.#inFlight.get(entry.instance) === entry;
       if (!isCurrent) continue;
-      if (id !== "running" && id !== "handed" && id !== "stopping") {
+      if (id !== "running" && id !== "handed" && id !== "queued" && id !== "stopping") {
         this.#inFlight.delete(entry.instance); // taken back
         continue;
       }
       if (entry.attempt !== undefined) continue;
       if (id === "stopping") this.#giveBack(entry);
       else if (before === ended) this.#execute(entry);
-      else if (before?.attempt !== undefined && this.#isDeferrable(entry)) {
+      else if (before?.attempt !== undefined && this.#mayFollow(entry)) {
         this.#execute(entry, before.attempt);
       }
     }
   }
 
-  #isDeferrable(entry: InFlight): boolean {
-    return this.#options.factory.plan(entry.instance).isDeferrable;
+  /** Whether it can be handed to a worker while the one before it has not ended. */
+  #mayFollow({ instance, isFree }: InFlight): boolean {
+    return isFree || this.#options.factory.plan(instance).isDeferrable;
   }
 
   // ---- telling ----

@@ -48,6 +48,13 @@ export interface Attempt {
   readonly call?: CallHandle;
 }
 
+/** A call of the same runtime that this one is to run right behind. */
+export interface Behind {
+  call: CallHandle;
+  /** Its success is this one's condition. */
+  isCondition: boolean;
+}
+
 export interface ExecutorParts {
   launcher: Pick<Launcher, "spawn" | "flush">;
   pools: { readonly [runtime in "python" | "node"]: WorkerPool };
@@ -60,8 +67,7 @@ export class Executor {
     this.#parts = parts;
   }
 
-  /** `behind`: a call of the same runtime whose success is this one's condition. */
-  start(spec: AttemptSpec, listener: AttemptListener, behind?: CallHandle): Attempt {
+  start(spec: AttemptSpec, listener: AttemptListener, behind?: Behind): Attempt {
     return spec.kind === "process"
       ? this.#startProcess(spec, listener)
       : this.#startCall(spec, listener, behind);
@@ -93,7 +99,7 @@ export class Executor {
   #startCall(
     { runtime, call }: AttemptSpec & { kind: "call" },
     listener: AttemptListener,
-    behind: CallHandle | undefined,
+    behind: Behind | undefined,
   ): Attempt {
     const pool = this.#parts.pools[runtime];
     let isStopped = false;
@@ -108,7 +114,7 @@ export class Executor {
     const handle =
       behind === undefined
         ? pool.submit(call, callListener)
-        : pool.append(behind, { ...call, after: true }, callListener);
+        : pool.append(behind.call, { ...call, after: behind.isCondition }, callListener);
     return {
       call: handle,
       stop: (graceMs) => {
