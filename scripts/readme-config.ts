@@ -10,4 +10,7 @@ const table = execFileSync(join(root, "bin/edgedag"), ["config", "--markdown"], 
 const text = readFileSync(path, "utf8");
 const pattern = /(<!-- config -->\n)[\s\S]*?(<!-- \/config -->)/;
 if (!pattern.test(text)) throw new Error("README.md has no config markers");
-writeFileSync(path, text.replace(pattern, (_, open, close) => `${open}${table}${close}`));
+writeFileSync(
+  path,
+  text.replace(pattern, (_, open, close) => `${open}${table}${close}`),
+);

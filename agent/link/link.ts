@@ -110,10 +110,13 @@ export class Link {
     const data = { ...this.#data, status: this.#status };
     // In a bundle the thread's file is built beside this one.
     const isBundled = !import.meta.url.endsWith(".ts");
-    const worker = new Worker(new URL(isBundled ? "./link-thread.mjs" : "./link-thread.ts", import.meta.url), {
-      workerData: data,
-      name: "edgedag-link",
-    });
+    const worker = new Worker(
+      new URL(isBundled ? "./link-thread.mjs" : "./link-thread.ts", import.meta.url),
+      {
+        workerData: data,
+        name: "edgedag-link",
+      },
+    );
     this.#worker = worker;
     let unsent: number | undefined;
     worker.on("message", (message: FromThread) => {
