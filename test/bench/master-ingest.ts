@@ -1,6 +1,7 @@
-// How many records a second the master stores and acknowledges, from 1, 10 and 100 agents on real
-// sockets, beside bare inserts into SQLite. The agents work in this same process, so the
-// figures are what master and agents reach together. JSON out: node test/bench/master-ingest.ts [records]
+// How many records a second does the master store and acknowledge, from 1, 10 and 100 agents on real
+// sockets, beside bare inserts into SQLite? The agents work in this same process, so the figures are
+// what master and agents reach together.
+// usage: node test/bench/master-ingest.ts [--quick]
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,8 +9,9 @@ import { DatabaseSync } from "node:sqlite";
 import { WebSocket } from "ws";
 import { startMaster } from "../../master/main.ts";
 import type { LinkRecord, MasterToAgent } from "../../protocol/link.ts";
+import { type Answer, ask, sized, tell } from "./frame.ts";
 
-const total = Number(process.argv[2] ?? 50_000);
+const total = sized(30_000, 3000);
 const recordsPerFrame = 100;
 const framesInFlight = 8;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -135,8 +137,23 @@ function bareInserts(): number {
   return Math.round((total * 1000) / ms);
 }
 
-const figures: { [name: string]: number } = { bareInserts: bareInserts() };
+const kinds = { attempts: "ends of attempts", mixed: "one in five with ten lines of log" } as const;
+const answers: Answer[] = [];
 for (const kind of ["attempts", "mixed"] as const) {
-  for (const agents of [1, 10, 100]) figures[`${kind}From${agents}`] = await measure(agents, kind);
+  const contenders = [1, 10, 100].map((agents) => ({
+    name: `edgedag, from ${agents} ${agents === 1 ? "agent" : "agents"}`,
+    isOurs: true as const,
+    round: () => measure(agents, kind),
+  }));
+  answers.push(
+    await ask({
+      question: `master: records stored and acknowledged, ${kinds[kind]}`,
+      unit: "a second",
+      better: "more",
+      goal: 50_000,
+      rounds: sized(5, 2),
+      contenders: [...contenders, { name: "bare inserts into SQLite", round: bareInserts }],
+    }),
+  );
 }
-console.log(JSON.stringify({ unit: "records/s", records: total, figures }, null, 2));
+tell(...answers);

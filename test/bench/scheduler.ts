@@ -1,62 +1,22 @@
-// How much time and memory the scheduler itself takes per task, with a shell that does nothing.
-// Prints JSON. Run it with `node --expose-gc test/bench/scheduler.ts`; `gc` makes the memory exact.
+// How much time and memory does the scheduler itself take a task, with a shell that does nothing?
+// usage: node --expose-gc test/bench/scheduler.ts [--quick]; `gc` makes the memory exact.
 import { performance } from "node:perf_hooks";
 import type { Command } from "../../agent/core/events.ts";
 import { RunState } from "../../agent/core/run-state.ts";
 import type { DagDocument } from "../../protocol/dag.ts";
-import { capacityOf, chain, dagOf, python, succeeded, type TaskSketch } from "../core/sample.ts";
+import { capacityOf, chain, dagOf, python, succeeded } from "../core/sample.ts";
+import { type Answer, ask, sized, tell } from "./frame.ts";
+import { chains, fanOut, randomDag, type Tasks } from "./shapes.ts";
 
-const size = 100_000;
-const repetitions = 5;
-
-interface Shape {
-  tasks: Record<string, TaskSketch>;
-  items?: number;
-}
-
-const shapes: Record<string, () => Shape> = {
-  chain: () => ({ tasks: chain(size) }),
-  "chains of 100": () => ({ tasks: chains(size / 100, 100) }),
-  "fan-out and join": () => ({ tasks: fanOut(size - 2) }),
-  "map over a result": () => ({ tasks: { m: { map: "{{ x }}" } }, items: size }),
-  "random, functions": () => ({ tasks: randomDag(python) }),
-  "random, commands": () => ({ tasks: randomDag({}) }),
+const size = sized(100_000, 5000);
+const shapes: { [name: string]: { tasks: () => Tasks; items?: number } } = {
+  chain: { tasks: () => chain(size) },
+  "chains of 100": { tasks: () => chains(size / 100, 100) },
+  "fan-out and join": { tasks: () => fanOut(size - 2) },
+  "map over a result": { tasks: () => ({ m: { map: "{{ x }}" } }), items: size },
+  "random, functions": { tasks: () => randomDag(size, python) },
+  "random, commands": { tasks: () => randomDag(size, {}) },
 };
-
-function chains(count: number, length: number): Record<string, TaskSketch> {
-  const tasks: Record<string, TaskSketch> = {};
-  for (let c = 0; c < count; c += 1) {
-    for (let i = 0; i < length; i += 1) {
-      tasks[`c${c}-${i}`] = i === 0 ? python : { ...python, needs: [`c${c}-${i - 1}`] };
-    }
-  }
-  return tasks;
-}
-
-function fanOut(width: number): Record<string, TaskSketch> {
-  const middle = Array.from({ length: width }, (_, i) => `m${i}`);
-  return {
-    first: python,
-    ...Object.fromEntries(middle.map((key) => [key, { ...python, needs: ["first"] }])),
-    last: { ...python, needs: middle },
-  };
-}
-
-/** Three needs a task among the thousand before it, by a fixed generator. */
-function randomDag(task: TaskSketch): Record<string, TaskSketch> {
-  let seed = 1;
-  const random = (below: number) => {
-    seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
-    return seed % below;
-  };
-  const tasks: Record<string, TaskSketch> = {};
-  for (let i = 0; i < size; i += 1) {
-    const needs = new Set<string>();
-    for (let n = 0; n < 3 && i > 0; n += 1) needs.add(`t${i - 1 - random(Math.min(i, 1000))}`);
-    tasks[`t${i}`] = { ...task, needs: [...needs] };
-  }
-  return tasks;
-}
 
 function play(state: RunState, items: number): number {
   let now = 1;
@@ -95,35 +55,35 @@ function heapBytes(): number {
 
 /** Building and playing are calls of their own, so that nothing of an earlier one stays alive. */
 function playOnce(document: DagDocument, items: number) {
-  const start = performance.now();
   const state = new RunState(document);
-  const built = performance.now();
+  const start = performance.now();
   const count = play(state, items);
-  const figures = { count, buildMs: built - start, runMs: performance.now() - built };
-  return { state, figures };
+  const us = ((performance.now() - start) * 1000) / count;
+  if (state.counts.succeeded !== count) throw new Error("tasks were lost");
+  return { state, count, us };
 }
 
-function measure(name: string, { tasks, items = 0 }: Shape): void {
-  const document = dagOf(tasks);
+function bytesPerTask(document: DagDocument, items: number): string {
+  if (globalThis.gc === undefined) return "memory: only with --expose-gc";
   const before = heapBytes();
-  const { state, figures } = playOnce(document, items);
-  const bytes = heapBytes() - before;
-  if (state.counts.succeeded !== figures.count) throw new Error("tasks were lost");
-  const { count, buildMs } = figures;
-  const times = Array.from(
-    { length: repetitions },
-    () => (playOnce(document, items).figures.runMs * 1000) / count,
-  ).sort((a, b) => a - b);
-  const round = (value = 0) => Math.round(value * 100) / 100;
-  const line = {
-    shape: name,
-    tasks: count,
-    buildMs: round(buildMs),
-    usPerTask: round(times[repetitions >> 1]),
-    usPerTaskRange: [round(times[0]), round(times.at(-1))],
-    bytesPerTask: globalThis.gc === undefined ? undefined : Math.round(bytes / count),
-  };
-  process.stdout.write(`${JSON.stringify(line)}\n`);
+  // Held while the heap is measured.
+  const { state, count } = playOnce(document, items);
+  const bytes = (heapBytes() - before) / count;
+  return `${Math.round(bytes)} bytes a task after ${state.counts.succeeded} tasks`;
 }
 
-for (const [name, make] of Object.entries(shapes)) measure(name, make());
+const answers: Answer[] = [];
+for (const [shape, { tasks, items = 0 }] of Object.entries(shapes)) {
+  const document = dagOf(tasks());
+  const memory = bytesPerTask(document, items);
+  const answer = await ask({
+    question: `scheduler alone, ${size.toLocaleString("en-US")} tasks: ${shape}`,
+    unit: "us a task",
+    better: "less",
+    rounds: sized(5, 2),
+    contenders: [{ name: "edgedag", isOurs: true, round: () => playOnce(document, items).us }],
+  });
+  answer.notes.push(memory);
+  answers.push(answer);
+}
+tell(...answers);

@@ -1,39 +1,39 @@
-// How long a no-op call in a warm worker takes from submit to finished, marks included, at 1, 4, 16
-// and 64 calls a frame. Prints one JSON object; run it alone: `node test/bench/worker-roundtrip.ts`.
-import { loadavg } from "node:os";
+// How long does a no-op call in a warm worker take from submit to finished, marks included, at 1, 4,
+// 16 and 64 calls a frame? The difference to the row `chain` is what the scheduler, the journal and
+// the log add.
+// usage: node test/bench/worker-roundtrip.ts [--quick]
 import { WorkerRig } from "../exec/worker-rig.ts";
+import { type Answer, ask, sized, tell } from "./frame.ts";
 
-const rounds = Number(process.argv[2] ?? 5);
+const calls = sized(4000, 400);
 const sources = {
   python: { name: "noop.py", text: "def noop():\n    return None\n" },
   node: { name: "noop.ts", text: "export function noop(): null {\n  return null;\n}\n" },
 } as const;
 
-const figures: Record<string, Record<string, number[]>> = {};
+const answers: Answer[] = [];
 for (const runtime of ["python", "node"] as const) {
-  if (process.argv[3] !== undefined && process.argv[3] !== runtime) continue;
   const rig = await WorkerRig.start(runtime);
   const file = rig.file(sources[runtime].name, sources[runtime].text);
   await rig.call({ file, function: "noop" });
-  const byFrame: Record<string, number[]> = {};
-  for (const perFrame of [1, 4, 16, 64]) {
-    await burst({ rig, file, perFrame, frames: Math.ceil(2000 / perFrame) });
-    const samples: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      samples.push(await burst({ rig, file, perFrame, frames: Math.ceil(4000 / perFrame) }));
-    }
-    byFrame[perFrame] = samples.sort((a, b) => a - b).map((us) => Math.round(us * 10) / 10);
-  }
-  figures[runtime] = byFrame;
+  const contenders = [1, 4, 16, 64].map((perFrame) => ({
+    name: `${perFrame} a frame`,
+    isOurs: true as const,
+    round: () => burst({ rig, file, perFrame, frames: Math.ceil(calls / perFrame) }),
+  }));
+  const title = runtime === "python" ? "Python" : "Node.js";
+  answers.push(
+    await ask({
+      question: `no-op calls in a warm ${title} worker, without scheduler, journal and log`,
+      unit: "us a call",
+      better: "less",
+      rounds: sized(7, 2),
+      contenders,
+    }),
+  );
   await rig.close();
 }
-console.log(
-  JSON.stringify(
-    { unit: "us a call, sorted", date: new Date().toISOString(), load: loadavg()[0], figures },
-    null,
-    1,
-  ),
-);
+tell(...answers);
 
 /** Microseconds a call, one frame after the other. */
 async function burst(options: {

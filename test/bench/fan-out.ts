@@ -1,0 +1,42 @@
+// What does a task cost when many functions that do nothing are ready at once, with two slots and a
+// task that joins them? Once as tasks of their own, once as one task with `map`.
+// usage: node test/bench/fan-out.ts [--quick]
+import { allOn, artifactOf, BenchAgent, fanOf, warmUp } from "./bench-agent.ts";
+import { ask, sized, tell } from "./frame.ts";
+import { Peers } from "./peers.ts";
+
+const count = sized(1000, 100);
+const files = { "noop.py": "def noop():\n    return None\n" };
+const python = "noop.py:noop";
+
+await using agent = await BenchAgent.start({ hasMaster: true });
+await using peers = new Peers();
+
+const fan = fanOf(count, { python });
+const tasks = await artifactOf({ ...fan, join: { python, needs: Object.keys(fan) } }, files);
+const items = Array.from({ length: count }, (_, i) => i);
+const map = await artifactOf(
+  { fan: { python, needs: [warmUp], map: items }, join: { python, needs: ["fan"] } },
+  files,
+);
+
+const answer = await ask({
+  question: `fan-out of ${count} no-op Python functions and join, 2 slots`,
+  unit: "ms a task",
+  better: "less",
+  goal: 0.01,
+  on: allOn,
+  rounds: sized(11, 3),
+  warmUps: 3,
+  contenders: [
+    { name: "edgedag", isOurs: true, round: async () => (await agent.run(tasks)).wallMs / count },
+    {
+      name: "edgedag, one task with map",
+      isOurs: true,
+      round: async () => (await agent.run(map)).wallMs / count,
+    },
+    ...(await peers.python("fan-out", count)),
+  ],
+});
+answer.absent.push(...peers.absent);
+tell(answer);

@@ -1,0 +1,71 @@
+// What does a process cost as a task: /bin/true with captured output, two at a time, beside plain C
+// and the tools that people know?
+// usage: node test/bench/true.ts [--quick]
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { allOn, artifactOf, BenchAgent, fanOf } from "./bench-agent.ts";
+import { ask, type Contender, median, short, sized, tell } from "./frame.ts";
+import { Peers } from "./peers.ts";
+import { compileBaseline, spawnInC } from "./spawn-c.ts";
+
+const count = sized(500, 100);
+const folder = mkdtempSync(join(tmpdir(), "bench-true-"));
+const targets = Array.from({ length: count }, (_, i) => `t${i}`);
+
+await using agent = await BenchAgent.start({ hasMaster: true });
+await using peers = new Peers();
+
+const artifact = await artifactOf(fanOf(count, { command: ["/bin/true"] }));
+const gaps: number[] = [];
+const ours: Contender = {
+  name: "edgedag",
+  isOurs: true,
+  round: async () => {
+    const { wallMs, summary } = await agent.run(artifact);
+    gaps.push(summary.interTaskP50Ms ?? Number.NaN);
+    return wallMs / count;
+  },
+};
+
+const baseline = compileBaseline(folder);
+const makefile = `.PHONY: all ${targets.join(" ")}\nall: ${targets.join(" ")}\n${targets.join(" ")}:\n\t@/bin/true\n`;
+writeFileSync(join(folder, "Makefile"), makefile);
+const ninja = join(folder, "ninja");
+mkdirSync(ninja);
+// Outputs that are never made: every edge is run every time.
+const edges = targets.map((target) => `build ${target}: t\n`).join("");
+writeFileSync(join(ninja, "build.ninja"), `rule t\n  command = /bin/true\n${edges}`);
+writeFileSync(join(folder, "items"), targets.join("\n"));
+
+const others = [
+  await peers.command("make -j2 -Otarget", ["make", "-j2", "-Otarget"], { count, cwd: folder }),
+  await peers.command(
+    "xargs -P2 (nothing captured)",
+    ["xargs", "-a", join(folder, "items"), "-P2", "-n1", "/bin/true"],
+    { count },
+  ),
+  await peers.command("ninja -j2", ["ninja", "-j2", "--quiet"], { count, cwd: ninja }),
+  await peers.command(
+    "GNU parallel -j2",
+    ["parallel", "-j2", "-a", join(folder, "items"), "/bin/true"],
+    { count },
+  ),
+];
+const answer = await ask({
+  question: `${count} x /bin/true, output captured, 2 at a time`,
+  unit: "ms a task",
+  better: "less",
+  goal: 0.5,
+  on: allOn,
+  rounds: sized(9, 2),
+  contenders: [
+    ours,
+    { name: "C: posix_spawn and wait", round: () => spawnInC(baseline, { count, inFlight: 2 }) },
+    ...others.filter((other) => other !== undefined),
+  ],
+});
+answer.absent.push(...peers.absent);
+answer.notes.push(`run report: p50 ${short(median(gaps))} ms from a task's end to the next start`);
+rmSync(folder, { recursive: true });
+tell(answer);
