@@ -63,7 +63,6 @@ export class Agent {
   readonly #shared: SharedParts;
   readonly #runtimeDir: string;
   readonly #waiting: PendingRun[] = [];
-  readonly #settled = new Map<string, RunOutcome>();
   #current: OpenedRun | undefined;
   #link: Link | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
@@ -72,6 +71,7 @@ export class Agent {
   #problem: string | undefined;
   #isDraining = false;
   #isClosed = false;
+  #isJournalClosed = false;
 
   /** Fails with E_STATE_* diagnostics, or E_RUNTIME_DIR. */
   static async start(options: AgentOptions): Promise<Result<Agent>> {
@@ -176,8 +176,8 @@ export class Agent {
   }
 
   /**
-   * Takes a run: from here on it survives the agent. Fails with E_RUN_ID, E_DAG_PARAM, or
-   * E_STATE_* when it cannot be written.
+   * Takes a run: from here on it survives the agent. Fails with E_RUN_ID (no name, or one that was
+   * used before), E_DAG_PARAM, E_DAG_ISOLATION, or E_STATE_* when it cannot be written.
    */
   accept(run: string, artifact: DagArtifact, given: { [name: string]: Json }): Result<null> {
     if (!runIdPattern.test(run)) {
@@ -185,6 +185,10 @@ export class Agent {
       return refusal("E_RUN_ID", message, `A run id must match ${runIdPattern.source}.`);
     }
     if (this.openRuns().includes(run)) return { ok: true, value: null };
+    if (this.#journal.knowsRun(run)) {
+      const message = `a run ${run} has ended on this node before`;
+      return refusal("E_RUN_ID", message, "Give every run a name of its own.");
+    }
     const params = mergeParams(artifact.dag.attributes.params ?? {}, given);
     const levels = refuseLevels(artifact.dag);
     if (!params.ok || levels.length > 0) {
@@ -200,7 +204,10 @@ export class Agent {
     const startedAt = this.#shared.now();
     this.#journal.beginRun(run, { digest, params: params.value, startedAt });
     const committed = this.#journal.commit();
-    if (!committed.ok) return committed;
+    if (!committed.ok) {
+      this.#journal.withdrawRun(run);
+      return committed;
+    }
     this.#waiting.push({ run, digest, artifact, params: params.value, events: [], startedAt });
     this.#next();
     return { ok: true, value: null };
@@ -213,12 +220,13 @@ export class Agent {
     }
     const waiting = this.#waiting.find((pending) => pending.run === run);
     if (waiting === undefined) return false;
-    // It becomes the current one as soon as it can, and is cancelled then.
-    this.#cancelledEarly.set(run, by);
+    // It becomes the current one as soon as it can, also after a restart, and is cancelled then.
+    const asked = { type: "cancel-asked", by } as const;
+    waiting.events = [...waiting.events, asked];
+    this.#journal.append(run, [asked]);
+    this.#commit();
     return true;
   }
-
-  readonly #cancelledEarly = new Map<string, CancelledBy>();
 
   /** No new attempt from here on; resolves when nothing runs, or after `limitMs`. */
   async drain(limitMs: number): Promise<"drained" | "timed-out"> {
@@ -240,6 +248,7 @@ export class Agent {
     clearInterval(this.#healthTimer);
     clearTimeout(this.#maintenance);
     this.#current?.host.abandon();
+    this.#current?.report.close();
     await this.#execution.close();
     await this.#storeHost.close();
     const unsent = (await this.#link?.close({ flushMs })) ?? 0;
@@ -248,6 +257,7 @@ export class Agent {
     }
     clearTimeout(this.#commitRetry);
     this.#journal.commit();
+    this.#isJournalClosed = true;
     this.#journal.close();
     rmSync(this.#runtimeDir, { recursive: true, force: true });
   }
@@ -290,7 +300,7 @@ export class Agent {
         this.#waiting.push({ run, digest, artifact, params, events, startedAt });
       } catch (error) {
         say("error", `run ${run} cannot go on: ${String(error)}`);
-        this.#journal.finishRun(run, { kind: "failed", failed: [] });
+        this.#closeUnopened(run);
       }
     }
     removeSharedMemory(this.#shared.outsidePrefix, this.openRuns());
@@ -304,10 +314,21 @@ export class Agent {
     const pending = this.#waiting.shift();
     if (pending === undefined) return;
     const { run, artifact, events, startedAt } = pending;
-    const opened = this.#open(pending);
+    let opened: Result<OpenedRun>;
+    try {
+      opened = this.#open(pending);
+    } catch (error) {
+      const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#options.say("fatal", `a bug of edgedag ended run ${run}: ${story}`, storyOf(error));
+      const { outcome, summary } = this.#closeUnopened(run);
+      this.#finished(run, outcome, summary);
+      return;
+    }
     if (!opened.ok) {
-      this.#problem = opened.diagnostics[0]?.message ?? "a run cannot be opened";
-      this.#options.say("error", `run ${run} cannot be opened: ${this.#problem}`);
+      const problem = `run ${run} cannot be opened: ${opened.diagnostics[0]?.message}`;
+      // Tried again every second, said once.
+      if (this.#problem !== problem) this.#options.say("error", problem);
+      this.#problem = problem;
       this.#waiting.unshift(pending);
       setTimeout(() => this.#next(), retryMs).unref();
       return;
@@ -316,17 +337,17 @@ export class Agent {
     const { host } = opened.value;
     this.#execution.warm(artifact.dag);
     this.#tellLink();
-    // Written again after a restart before the first event: unpacking may have been cut short.
-    const unpacked =
-      events.length > 0 ? undefined : unpackArtifact(artifact, opened.value.folders.work);
+    // Written again after a restart before the start (unpacking may have been cut short), and when
+    // somebody has removed the working folder; else tasks may have changed the files.
+    const isBegun = events.some((event) => event.type === "run-started");
+    const { folders } = opened.value;
+    const unpacked = isBegun && !folders.isNew ? undefined : unpackArtifact(artifact, folders.work);
     Promise.all([opened.value.openStore(), unpacked])
       .then(([, files]) => {
         if (this.#isClosed) return;
         if (files !== undefined && !files.ok) throw new Error(files.diagnostics[0]?.message);
         if (events.length === 0) host.start();
         else host.resume(events, startedAt);
-        const by = this.#cancelledEarly.get(run);
-        if (by !== undefined) host.cancel(by);
       })
       .catch((error: unknown) => this.#broken(run, error));
   }
@@ -350,7 +371,6 @@ export class Agent {
   #finished(run: string, outcome: RunOutcome, summary: RunSummary): void {
     const current = this.#current;
     this.#current = undefined;
-    this.#settled.set(run, outcome);
     this.#options.onRunFinished?.(run, outcome, summary);
     current?.close();
     this.#tellLink();
@@ -364,19 +384,33 @@ export class Agent {
     this.#options.say("fatal", `a bug of edgedag ended run ${run}: ${story}`, storyOf(error));
     const current = this.#current;
     if (current?.host.run !== run) return;
-    current.host.abandon();
+    current.host.abandon(story);
     const outcome: RunOutcome = { kind: "failed", failed: [] };
     const { succeeded, failed, skipped, cancelled, attempts, total } = current.host.state.counts;
     const summary = { tasks: total, succeeded, failed, skipped, cancelled, attempts, wallMs: 0 };
-    current.report.runFinished(outcome, summary);
+    if (this.#journal.isOpen(run)) {
+      current.report.runFinished(outcome, summary);
+      this.#journal.finishRun(run, outcome);
+      this.#commit();
+    }
+    this.#finished(run, outcome, summary);
+  }
+
+  /** A run that cannot even be opened ends as failed, and the master is told. */
+  #closeUnopened(run: string): { outcome: RunOutcome; summary: RunSummary } {
+    const outcome: RunOutcome = { kind: "failed", failed: [] };
+    const nothing = { tasks: 0, succeeded: 0, failed: 0, skipped: 0, cancelled: 0, attempts: 0 };
+    const summary: RunSummary = { ...nothing, wallMs: 0 };
+    this.#journal.record({ type: "run-finished", run, time: Date.now(), outcome, summary });
     this.#journal.finishRun(run, outcome);
     this.#commit();
-    this.#finished(run, outcome, summary);
+    return { outcome, summary };
   }
 
   // ---- journal, health, link ----
 
   #commit(): void {
+    if (this.#isJournalClosed) return;
     const committed = this.#journal.commit();
     if (committed.ok) {
       if (this.#problem !== undefined) {

@@ -163,7 +163,10 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
           }),
         );
       },
-      close: () => closeRunFolders(folders),
+      close: () => {
+        report.close();
+        closeRunFolders(folders);
+      },
     },
   };
 }

@@ -5,6 +5,8 @@ import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
 
 export interface RunFolders {
   root: string;
+  /** The working folder was not there. */
+  isNew: boolean;
   /** Working folder of the tasks, with the DAG's files. */
   work: string;
   /** Large values between tasks; in memory where the host has /dev/shm. */
@@ -28,6 +30,7 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
   const shmRoot = existsSync("/dev/shm") ? "/dev/shm" : join(root, "shm");
   const folders: RunFolders = {
     root,
+    isNew: !existsSync(join(root, "work")),
     work: join(root, "work"),
     shm: join(shmRoot, shmName),
     objects: runObjectsDir(stateDir, run),

@@ -26,7 +26,9 @@ export type JournaledEvent =
       file?: ResultFile;
     })
   /** Not for the scheduler: a large result or artifact is on record. */
-  | { type: "object-kept"; key: string };
+  | { type: "object-kept"; key: string }
+  /** Not for the scheduler either: cancelled before it began, which it is told when it begins. */
+  | { type: "cancel-asked"; by: CancelledBy };
 
 /** What a person or a test sees of a run while it goes on. Calls must be quick. */
 export interface RunObserver {
@@ -102,6 +104,9 @@ export class RunHost {
   #deadline: NodeJS.Timeout | undefined;
   #startedAt: number;
   #saidWrong = 0;
+  #isBegun = false;
+  #isHeldBack = false;
+  #earlyCancel: CancelledBy | undefined;
   #isOver = false;
 
   constructor(options: RunHostOptions) {
@@ -131,33 +136,41 @@ export class RunHost {
   }
 
   start(): void {
+    if (this.#isHeldBack || this.#isOver) return;
+    this.#isBegun = true;
     const { state, report, digest, params, capacity, now } = this.#options;
     const { dag } = state.document.attributes;
     report.runStarted({ dag, digest, tasks: state.graph.size, params });
     this.#line("info", `run ${this.run} of ${dag} started: ${state.graph.size} tasks`);
     this.#armDeadline();
+    // First: nothing of it may start.
+    if (this.#earlyCancel !== undefined) this.cancel(this.#earlyCancel);
     this.#post({ type: "run-started", now: now(), capacity });
   }
 
   /** Rebuilds the state from the events of an earlier agent and goes on from there. */
   resume(events: readonly JournaledEvent[], startedAt: number): void {
+    if (this.#isHeldBack || this.#isOver) return;
     const { state, results, capacity, now, random } = this.#options;
     this.#startedAt = startedAt;
     for (const event of events) {
-      if (event.type === "object-kept") continue;
+      if (event.type === "cancel-asked") this.#earlyCancel ??= event.by;
+      if (!isForScheduler(event)) continue;
       this.#keepResult(event);
       state.handle(event);
     }
+    if (state.phase === "new") {
+      this.start();
+      return;
+    }
+    this.#isBegun = true;
     if (state.phase === "finished") {
       this.#line("warn", "the agent ended after the last task and before the run was closed");
       void this.#finish(state.outcomeSoFar);
       return;
     }
     if (state.cancelledBy === undefined) this.#armDeadline();
-    if (events.length === 0) {
-      this.#post({ type: "run-started", now: now(), capacity });
-      return;
-    }
+    if (this.#earlyCancel !== undefined) this.cancel(this.#earlyCancel);
     // Resumed first: nothing may start under the capacity of the earlier agent.
     this.#post({ type: "run-resumed", now: now(), capacity });
     this.#post({ type: "agent-restarted", now: now() });
@@ -178,7 +191,14 @@ export class RunHost {
   }
 
   cancel(by: CancelledBy): void {
-    if (this.#isOver) return;
+    if (this.#isOver || this.state.phase === "finished") return;
+    if (!this.#isBegun) {
+      if (this.#earlyCancel !== undefined) return;
+      this.#earlyCancel = by;
+      this.#options.journal.append(this.run, [{ type: "cancel-asked", by }]);
+      this.#options.commit();
+      return;
+    }
     this.#line("warn", `the run is cancelled by ${by}`);
     this.#post({ type: "cancel-requested", by, now: this.#options.now() });
   }
@@ -186,22 +206,34 @@ export class RunHost {
   /** Resolves when nothing runs any more; the run stays open in the journal. */
   async drain(): Promise<void> {
     if (this.#isOver) return;
+    if (!this.#isBegun) {
+      // It begins with the next agent.
+      this.#isHeldBack = true;
+      return;
+    }
     this.#post({ type: "drain-requested", now: this.#options.now() });
     await this.#drained.promise;
   }
 
   /** Ends every attempt at once, without an outcome: they are settled as lost after a restart. */
-  abandon(): void {
+  abandon(why?: string): void {
+    if (why !== undefined) this.#options.log.agent("fatal", `a bug of edgedag ended it: ${why}`);
     this.#isOver = true;
     clearTimeout(this.#wake);
     clearTimeout(this.#quiet);
     clearTimeout(this.#deadline);
     for (const entry of this.#inFlight.values()) entry.attempt?.stop(0);
     this.#inFlight.clear();
+    this.#options.log.close();
+    this.#channel?.close().catch(() => {
+      // Its thread is gone: so is the store.
+    });
+    this.#drained.resolve();
   }
 
   /** A publication by a task on the run's store. */
   published(channel: string, message: string): void {
+    if (this.#isOver) return;
     const { log, report, observer, now, state } = this.#options;
     if (state.isWanted(channel)) this.#post({ type: "event-published", channel, now: now() });
     const read = readTaskMessage(channel, message);
@@ -268,7 +300,7 @@ export class RunHost {
   #startsOnlyOnce = false;
 
   #handle(event: JournaledEvent): void {
-    if (event.type === "object-kept") return;
+    if (!isForScheduler(event)) return;
     const { state } = this.#options;
     if (event.type === "attempt-finished") {
       this.#keepResult(event);
@@ -624,6 +656,12 @@ export class RunHost {
       ...(p99 === undefined ? {} : { interTaskP99Ms: round3(p99) }),
     };
   }
+}
+
+type SchedulerEvent = Exclude<JournaledEvent, { type: "object-kept" | "cancel-asked" }>;
+
+function isForScheduler(event: JournaledEvent): event is SchedulerEvent {
+  return event.type !== "object-kept" && event.type !== "cancel-asked";
 }
 
 function round3(value: number): number {

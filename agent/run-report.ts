@@ -47,6 +47,7 @@ export class RunReport {
   readonly #recorded: Set<string>;
   readonly artifacts: Artifact[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(options: ReportOptions, recorded: Iterable<string> = []) {
     this.#options = options;
@@ -114,6 +115,13 @@ export class RunReport {
   runFinished(outcome: RunOutcome, summary: RunSummary): void {
     clearTimeout(this.#timer);
     this.#record({ type: "run-finished", outcome, summary });
+  }
+
+  /** Nothing is recorded from here on: the journal may be closed, or the run finished. */
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    for (const { late } of this.#progress.values()) clearTimeout(late);
   }
 
   /** A result that is too large for a record: copied, so that it outlives the run's shared memory. */
@@ -228,7 +236,7 @@ export class RunReport {
   }
 
   #record(record: DistributiveOmit<UnnumberedRecord, "time" | "run">): void {
-    if (!this.#options.ships) return;
+    if (!this.#options.ships || this.#isClosed) return;
     this.#options.journal.record({ time: Date.now(), run: this.#options.run, ...record });
   }
 }

@@ -94,6 +94,20 @@ export class Journal {
     this.#runs.begin(run, start);
   }
 
+  /** Undoes a `beginRun` whose commit failed: the run was never there. */
+  withdrawRun(run: string): void {
+    this.#runs.withdraw(run);
+  }
+
+  isOpen(run: string): boolean {
+    return this.#runs.isOpen(run);
+  }
+
+  /** Whether this journal has or had a run of that name; names are not used twice. */
+  knowsRun(run: string): boolean {
+    return this.#runs.isKnown(run);
+  }
+
   /** `events` must not be changed afterwards: they are written by the next `commit`. */
   append(run: string, events: readonly unknown[]): void {
     this.#runs.append(run, events);

@@ -68,6 +68,25 @@ export class RunTable {
     this.#begun.push(entry);
   }
 
+  isOpen(run: string): boolean {
+    return this.#open.has(run);
+  }
+
+  /** Open, or finished and not yet forgotten. */
+  isKnown(run: string): boolean {
+    return this.#open.has(run) || this.#statements.known.get(run) !== undefined;
+  }
+
+  /** Undoes a `begin` that could not be written. */
+  withdraw(run: string): void {
+    const entry = this.#entry(run);
+    const at = this.#begun.indexOf(entry);
+    if (at < 0) throw new Error(`run ${run} has been written`);
+    this.#begun.splice(at, 1);
+    this.#dirty.delete(entry);
+    this.#open.delete(run);
+  }
+
   append(run: string, events: readonly unknown[]): void {
     const entry = this.#entry(run);
     for (const event of events) {
@@ -196,6 +215,7 @@ function prepare(database: DatabaseSync) {
       "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id >= ? AND id < ? LIMIT ?)",
     ),
     finishRun: sql("UPDATE runs SET outcome = ?, finished_at = ?, last_seq = ? WHERE no = ?"),
+    known: sql("SELECT 1 FROM runs WHERE run = ?"),
     deleteRun: sql("DELETE FROM runs WHERE run = ? AND outcome IS NOT NULL"),
     logPosition: sql("UPDATE runs SET log_segment = ?, log_end = ? WHERE no = ?"),
     shiftLastSeq: sql("UPDATE runs SET last_seq = last_seq + ? WHERE last_seq > ?"),

@@ -48,6 +48,7 @@ export class RunLog {
   readonly #streams = new Set<LogStream>();
   #seq: number;
   #droppedLines = 0;
+  #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: RunLogOptions, segments: Segments, lastSeq: number) {
@@ -120,7 +121,7 @@ export class RunLog {
 
   /** Writes what is buffered, to be called once a turn, before the journal's commit. */
   flush(): Result<null> {
-    if (this.#writer.used === 0) {
+    if (this.#writer.used === 0 || this.#isClosed) {
       return done;
     }
     const bytes = this.#writer.buffer.subarray(0, this.#writer.used);
@@ -144,8 +145,11 @@ export class RunLog {
     return done;
   }
 
-  /** Ends all streams and the file. */
+  /** Ends all streams and the file; what is put in afterwards is dropped. */
   close(): Result<null> {
+    if (this.#isClosed) {
+      return done;
+    }
     clearTimeout(this.#timer);
     for (const stream of [...this.#streams]) {
       stream.end();
@@ -153,11 +157,16 @@ export class RunLog {
     const first = this.flush();
     // What the first flush had to say about itself.
     const result = first.ok ? this.flush() : first;
+    // The descriptor's number may be another file's from here on.
+    this.#isClosed = true;
     this.#segments.close();
     return result;
   }
 
   #putLine(prefix: Uint8Array, line: LineBytes, how: LineEnd): void {
+    if (this.#isClosed) {
+      return;
+    }
     if (this.#writer.full && !this.#makeRoom()) {
       return;
     }
@@ -166,6 +175,9 @@ export class RunLog {
   }
 
   #putObject(line: Omit<LogLine, "time" | "seq">): void {
+    if (this.#isClosed) {
+      return;
+    }
     if (this.#writer.full && !this.#makeRoom()) {
       return;
     }
