@@ -51,7 +51,10 @@ export interface CallListener {
 export interface CallHandle {
   /** For `refToCall` in the arguments of a call behind it. */
   readonly id: number;
-  /** Not begun: `returned`. Running: TERM, after `graceMs` KILL, and the end tells the signal. */
+  /**
+   * Not begun: `returned`; what waits behind it in the same worker may be returned with it.
+   * Running: TERM, after `graceMs` KILL, and the end tells the signal.
+   */
   cancel(graceMs: number): void;
 }
 
@@ -64,6 +67,11 @@ export interface Call {
   end: CallEnd | undefined;
   stdoutBytes: number;
   stderrBytes: number;
+  /**
+   * Its number on the worker's claim page: ascending, u32 that wraps. 0: it was sent to a worker
+   * that had nothing to do, so it cannot be taken back.
+   */
+  claim: number;
   /** Set when it is to be cancelled as soon as it runs. */
   cancelGraceMs: number | undefined;
 }
@@ -76,7 +84,7 @@ export interface Said {
 }
 
 /** The call as JSON text; brings `said` up to date. */
-export function writeCall({ id, spec }: Call, said: Said): string {
+export function writeCall({ id, spec, claim }: Call, said: Said): string {
   let text = `{"id":${id},"task":${JSON.stringify(spec.task)},"attempt":${spec.attempt}`;
   text += `,"function":${JSON.stringify(spec.function)}`;
   if (spec.file !== undefined) text += `,"file":${JSON.stringify(spec.file)}`;
@@ -84,6 +92,7 @@ export function writeCall({ id, spec }: Call, said: Said): string {
   if (spec.args !== undefined) text += `,"args":${JSON.stringify(spec.args)}`;
   if (spec.inputs !== undefined) text += `,"inputs":${JSON.stringify(spec.inputs)}`;
   if (spec.own !== undefined) text += `,"own":${JSON.stringify(spec.own)}`;
+  if (claim !== 0) text += `,"claim":${claim}`;
   if (spec.after === true) text += `,"after":true`;
   if (said.run !== spec.run) {
     said.run = spec.run;

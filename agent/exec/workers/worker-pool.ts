@@ -74,15 +74,21 @@ export class WorkerPool {
   }
 
   /**
-   * Puts a call right behind an earlier one of this pool. When other work has come between them
-   * and the call is `after`, or the earlier one's worker is gone, it is returned at once.
+   * Puts a call behind an earlier one of this pool. With `after` right behind it: when other work
+   * has come between them, or the earlier one has ended, it is returned at once. Without, behind
+   * all that its worker has; when that has ended or is slow, it is submitted.
    */
   append(behind: CallHandle, spec: CallSpec, listener: CallListener): CallHandle {
-    const call = this.#call(spec, listener);
     const place = this.#places.get(behind.id);
+    if (spec.after !== true) {
+      if (place === undefined || (place instanceof Worker && !place.takesFree)) {
+        return this.submit(spec, listener);
+      }
+    }
+    const call = this.#call(spec, listener);
     if (place instanceof Worker) {
       const isNext = place.lastCall?.id === behind.id || spec.after !== true;
-      if (place.isReady && isNext) this.#run(place, call);
+      if (place.takesMore && isNext) this.#run(place, call);
       else this.#returnSoon(call);
     } else if (place !== undefined && (place.calls.at(-1)?.id === behind.id || !spec.after)) {
       place.calls.push(call);
@@ -153,6 +159,7 @@ export class WorkerPool {
       end: undefined,
       stdoutBytes: 0,
       stderrBytes: 0,
+      claim: 0,
       cancelGraceMs: undefined,
     };
   }

@@ -3,10 +3,12 @@
 // through the launcher. It never starts a second process: a worker that is done is replaced.
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
+import { dirname, join } from "node:path";
 import type { Facts, Failure } from "../../../protocol/outcome.ts";
 import type { LauncherProcess, ProcessEnd, ProcessStarter } from "../launcher/process.ts";
 import { type Call, type Said, writeCall } from "./call.ts";
 import { encodeFrame, type FrameReader } from "./channel.ts";
+import { ClaimPage, claimDistance } from "./claim-page.ts";
 import { type Done, decodeWorkerMessage, type Hello } from "./messages.ts";
 import type { WorkerServer } from "./worker-server.ts";
 
@@ -38,6 +40,11 @@ const markLimitMs = 2_000;
 /** A process that ends by itself closes its channel first: its end tells more than the close. */
 const closedLimitMs = 250;
 const tailBytes = 2_048;
+/** A call that runs for longer is not waited for by calls that do not need its end. */
+const slowMs = 5;
+/** From writing to reading the claim page: see `#decide`. */
+const settleMs = 2;
+const u32Max = 0xffff_ffff;
 /** With it a runner ends that finds its channel broken. */
 const channelLostCode = 76;
 const channelLost: Failure = {
@@ -51,7 +58,7 @@ export class Worker {
   readonly #id: number;
   readonly #process: LauncherProcess;
   readonly #calls: Call[] = [];
-  /** How many of `#calls` have been answered, and how many marks each stream has shown. */
+  /** How many of `#calls` have been answered, and from where on marks of each stream are missing. */
   #answered = 0;
   readonly #marked = { stdout: 0, stderr: 0 };
   #outgoing: string[] = [];
@@ -70,6 +77,20 @@ export class Worker {
   #timedOut: Call | undefined;
   /** Why the agent gave up on it. */
   #verdict: Failure | undefined;
+  readonly #page: ClaimPage | undefined;
+  #lastClaim = 0;
+  /** What the claim page forbids. Nothing is handed over while it is set. */
+  #revoked: { from: number; to: number } | undefined;
+  /** Returned by us; the worker will say the same of each when it comes to it. */
+  readonly #ghosts = new Set<number>();
+  /** Answered from the claim page; the same answers are still to come on the channel. */
+  readonly #early = new Set<number>();
+  #queueTimer: NodeJS.Timeout | undefined;
+  #decideTimer: NodeJS.Timeout | undefined;
+  #askedAt = 0;
+  #claimedThen = 0;
+  /** The running call whose queue needs no further look. */
+  #lookedAt: Call | undefined;
   /** The last bytes that it wrote before its first call: why it did not start. */
   #tail: Buffer = Buffer.alloc(0);
 
@@ -82,12 +103,15 @@ export class Worker {
       token,
       arrived: (socket, reader, hello, rest) => this.#arrive(socket, reader, hello, rest),
     });
-    const env = {
+    const folder = dirname(options.server.socketPath);
+    this.#page = ClaimPage.create(join(folder, `claim-${process.pid}-${this.#id}`));
+    const env: Record<string, string> = {
       ...options.env,
       EDGEDAG_WORKER_ID: String(this.#id),
       EDGEDAG_WORKER_TOKEN: token,
       EDGEDAG_WORKER_MARK: mark.toString("hex"),
     };
+    if (this.#page !== undefined) env.EDGEDAG_WORKER_CLAIM = this.#page.path;
     const { argv, cwd } = options;
     this.#process = options.launcher.spawn(
       { argv, env, cwd, graceMs: 0, channel: options.server.socketPath, mark },
@@ -106,7 +130,18 @@ export class Worker {
   }
 
   get isIdle(): boolean {
-    return this.#calls.length === 0;
+    return this.#calls.length === 0 && this.#ghosts.size === 0;
+  }
+
+  /** Calls may be put behind those that it has. */
+  get takesMore(): boolean {
+    return this.isReady && this.#revoked === undefined;
+  }
+
+  /** So may calls that do not need the end of the one that runs. */
+  get takesFree(): boolean {
+    if (this.#page === undefined || !this.takesMore) return false;
+    return this.#slowInMs(this.#calls[this.#answered]) > 0;
   }
 
   get pid(): number | undefined {
@@ -124,9 +159,14 @@ export class Worker {
 
   /** Only while `isReady`. Sent with the next `flush`. */
   run(call: Call): void {
+    if (this.#calls.length > 0 && this.#page !== undefined) {
+      this.#lastClaim = this.#lastClaim === u32Max ? 1 : this.#lastClaim + 1;
+      call.claim = this.#lastClaim;
+    }
     this.#calls.push(call);
     this.#outgoing.push(writeCall(call, this.#said));
     if (this.#calls.length === 1) this.#watchHead();
+    else this.#watchQueue();
   }
 
   flush(): void {
@@ -137,9 +177,11 @@ export class Worker {
   }
 
   cancel(call: Call, graceMs: number): void {
-    if (!this.#calls.includes(call) || call.end !== undefined) return;
+    const at = this.#calls.indexOf(call);
+    if (at < 0 || call.end !== undefined) return;
     call.cancelGraceMs = graceMs;
-    if (this.#calls[this.#answered] === call) this.#watchHead();
+    if (at === this.#answered) this.#watchHead();
+    else if (call.claim !== 0) this.#revoke(at);
   }
 
   /** Ends its process; a call that still runs fails with the signal. */
@@ -154,6 +196,7 @@ export class Worker {
     this.#socket = socket;
     this.#isChannelOpen = true;
     this.#hello = hello;
+    this.#page?.unlink();
     socket.on("data", (chunk: Buffer) => {
       const { frames, problem } = reader.read(chunk);
       this.#frames(frames);
@@ -190,6 +233,13 @@ export class Worker {
   }
 
   #answer(done: Done): boolean {
+    if (this.#early.delete(done.id)) return true;
+    if (this.#ghosts.delete(done.id)) {
+      if (this.#ghosts.size === 0) this.#revoked = undefined;
+      if (done.kind === "returned") return true;
+      this.#giveUp(`the worker ran call ${done.id}, which was taken back`);
+      return false;
+    }
     const call = this.#calls[this.#answered];
     if (call === undefined || call.id !== done.id) {
       this.#giveUp(`the worker answered call ${done.id}, which does not run`);
@@ -213,21 +263,35 @@ export class Worker {
   }
 
   #mark(stream: "stdout" | "stderr", id: number): void {
-    const call = this.#calls[this.#marked[stream]];
+    // Nearly always the first. Those before it have no marks: they were not run.
+    let at = this.#marked[stream];
+    while (at < this.#calls.length && this.#calls[at]?.id !== id) at += 1;
     // After a retirement the marks are no longer waited for, and may still come.
-    if (call === undefined || call.id !== id) return;
-    this.#marked[stream] += 1;
+    if (at === this.#calls.length) return;
+    this.#marked[stream] = at + 1;
     this.#settle();
+  }
+
+  #skipUnmarked(stream: "stdout" | "stderr"): void {
+    while (this.#calls[this.#marked[stream]]?.end?.kind === "returned") this.#marked[stream] += 1;
   }
 
   /** Finishes the calls whose answer and marks have all come. */
   #settle(): void {
+    this.#skipUnmarked("stdout");
+    this.#skipUnmarked("stderr");
     const { stdout, stderr } = this.#marked;
     const count = Math.min(this.#answered, stdout, stderr);
     for (let finished = 0; finished < count; finished++) this.#finishFirst();
     if (this.#isGone) return;
     this.#watchHead();
-    if (count > 0 && this.#calls.length === 0 && this.isReady) this.#events.idle(this);
+    this.#watchQueue();
+    if (!this.isIdle) return;
+    // All of the range is done with, and the calls that come now are not in it.
+    this.#revoked = undefined;
+    clearTimeout(this.#decideTimer);
+    this.#decideTimer = undefined;
+    if (this.isReady) this.#events.idle(this);
   }
 
   #finishFirst(): void {
@@ -270,7 +334,9 @@ export class Worker {
     }
     this.#start(head, Date.now());
     if (head.cancelGraceMs !== undefined) {
-      this.kill(head.cancelGraceMs);
+      // It may have ended, its answer being held back, and then the kill would hit another.
+      if (!this.#isLast(head) && this.#page !== undefined) this.#revoke(this.#answered + 1);
+      else this.kill(head.cancelGraceMs);
     } else if (head.spec.timeoutMs !== undefined) {
       this.#timer = setTimeout(() => this.#timeout(head), head.spec.timeoutMs);
     }
@@ -279,7 +345,8 @@ export class Worker {
   #timeout(call: Call): void {
     if (this.#calls[this.#answered] !== call) return;
     this.#timedOut = call;
-    this.kill(call.spec.graceMs);
+    call.cancelGraceMs = call.spec.graceMs;
+    this.#watchHead();
   }
 
   #marksMissing(): void {
@@ -287,6 +354,131 @@ export class Worker {
     this.#marked.stderr = this.#answered;
     this.kill(0);
     this.#settle();
+  }
+
+  #isLast(call: Call): boolean {
+    return this.#calls.at(-1) === call;
+  }
+
+  /** Until the running call counts as slow; 0 and less: it does. */
+  #slowInMs(head: Call | undefined): number {
+    return head?.startedAt === undefined ? slowMs : head.startedAt + slowMs - Date.now();
+  }
+
+  /** Looks at the queue when calls have waited behind one call for `slowMs`. */
+  #watchQueue(): void {
+    const head = this.#calls[this.#answered];
+    if (this.#queueTimer !== undefined || this.#page === undefined) return;
+    if (head === undefined || head === this.#lookedAt || this.#isLast(head)) return;
+    // Answers that came while the agent was busy are read before the look.
+    const look = () => setImmediate(() => this.#lookAtQueue());
+    this.#queueTimer = setTimeout(look, Math.max(1, this.#slowInMs(head)));
+  }
+
+  #lookAtQueue(): void {
+    this.#queueTimer = undefined;
+    const head = this.#calls[this.#answered];
+    if (this.#isGone || head === undefined || this.#isLast(head)) return;
+    if (this.#slowInMs(head) > 0) {
+      this.#watchQueue();
+      return;
+    }
+    const isFree = ({ claim, spec }: Call) => claim !== 0 && spec.after !== true;
+    const at = this.#calls.findIndex((call, index) => index > this.#answered && isFree(call));
+    if (at >= 0) this.#revoke(at);
+    else this.#ask();
+  }
+
+  /** Takes the call at `at` and all behind it back, as far as they are not begun: see `#decide`. */
+  #revoke(at: number): void {
+    const first = this.#calls[at]?.claim ?? 0;
+    if (this.#page === undefined || first === 0) return;
+    const before = this.#revoked;
+    // Ranges only grow until nothing of them is left at the worker: it must not begin a ghost.
+    const isLower = before === undefined || claimDistance(first, before.from) < 0;
+    if (isLower) {
+      this.#revoked = { from: first, to: before?.to ?? this.#lastClaim };
+      this.#page.revoke(first, this.#revoked.to);
+    }
+    if (isLower || this.#decideTimer === undefined) this.#ask();
+  }
+
+  #ask(): void {
+    if (this.#page === undefined) return;
+    this.#askedAt = performance.now();
+    this.#claimedThen = this.#page.claimed();
+    clearTimeout(this.#decideTimer);
+    this.#decideTimer = setTimeout(() => this.#decide(), settleMs);
+  }
+
+  /**
+   * What the worker has not begun is returned. It stores a claim and then loads the revoked range;
+   * we store the range, wait, and then load the claim. A store may be seen late by others, but not
+   * by milliseconds: it leaves the processor's store buffer in far less, and at the latest when its
+   * thread is descheduled. So if the worker loaded the old range, its claim was stored before ours
+   * was and we see it now: the call is not returned here. If we do not see the claim, it is stored
+   * later than our range, and the worker finds the call revoked. When both see the other, the
+   * worker answers `returned` for a call that we have kept: returned once, by its answer.
+   */
+  #decide(): void {
+    this.#decideTimer = undefined;
+    if (this.#isGone || this.#page === undefined) return;
+    // Timers count from the start of the turn that set them.
+    if (performance.now() - this.#askedAt < settleMs / 2) {
+      this.#decideTimer = setTimeout(() => this.#decide(), settleMs);
+      return;
+    }
+    const claimed = this.#page.claimed();
+    const isStill = claimed === this.#claimedThen;
+    // It has sat in one call all the time: what it stored before is there to be read.
+    if (isStill) this.#takeHeld();
+    this.#takeBack(claimed);
+    if (isStill) this.#lookedAt = this.#calls[this.#answered];
+    this.#settle();
+    const head = this.#calls[this.#answered];
+    // The call to be killed has ended, as another has begun: its answer comes.
+    if (head?.cancelGraceMs !== undefined && !this.#isLast(head)) this.#ask();
+  }
+
+  #takeBack(claimed: number): void {
+    if (this.#revoked === undefined) return;
+    const { from, to } = this.#revoked;
+    const isToReturn = ({ claim }: Call) =>
+      claim !== 0 &&
+      claimDistance(claim, from) >= 0 &&
+      claimDistance(claim, to) <= 0 &&
+      claimDistance(claim, claimed) > 0;
+    // What stands behind the first has been handed over before the range was written.
+    const at = this.#calls.findIndex((call, index) => index >= this.#answered && isToReturn(call));
+    const returned = at < 0 ? [] : this.#calls.splice(at);
+    for (const call of returned) this.#ghosts.add(call.id);
+    if (this.#ghosts.size === 0) this.#revoked = undefined;
+    for (const call of returned) call.listener.finished({ kind: "returned" });
+  }
+
+  /** Answers that the worker holds back while a call takes longer than it did the last time. */
+  #takeHeld(butLast = 0): void {
+    const text = this.#page?.held() ?? "";
+    if (text === "") return;
+    const message = decodeWorkerMessage(`{"done":[${text}]}`);
+    // The task can write there too. What is on the channel counts.
+    if (message?.kind !== "done") return;
+    for (const done of message.done.slice(0, message.done.length - butLast)) {
+      const call = this.#calls[this.#answered];
+      if (call?.id !== done.id) continue;
+      this.#answered += 1;
+      call.end = done;
+      this.#early.add(done.id);
+    }
+  }
+
+  /** How many of the unanswered calls of a worker that is gone had been begun. */
+  #countBegun(): number {
+    const claimed = this.#page?.claimed() ?? 0;
+    // A call without a number was sent to a worker that had nothing else to do.
+    const isBegun = ({ claim }: Call, index: number) =>
+      claim === 0 ? index === 0 : claimDistance(claim, claimed) <= 0;
+    return this.#calls.findLastIndex(isBegun) + 1;
   }
 
   #noHello(): void {
@@ -333,11 +525,17 @@ export class Worker {
     if (this.#isGone || end === undefined) return;
     this.#isGone = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#queueTimer);
+    clearTimeout(this.#decideTimer);
+    // What made the channel break is the answer that could not be sent.
+    const isLost = end.kind === "exited" && end.exitCode === channelLostCode;
+    this.#takeHeld(isLost ? 1 : 0);
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
     while (this.#answered > 0) this.#finishFirst();
-    const running = this.#isDone ? undefined : this.#calls.shift();
-    if (running !== undefined) this.#failRunning(running, end);
+    const begun = this.#isDone ? 0 : this.#countBegun();
+    this.#page?.close();
+    for (const call of this.#calls.splice(0, begun)) this.#failRunning(call, end);
     for (const call of this.#calls.splice(0)) call.listener.finished({ kind: "returned" });
     this.#events.gone(this, this.#hello === undefined ? this.#spawnFailure(end) : undefined);
   }

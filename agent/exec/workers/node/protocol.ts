@@ -17,6 +17,8 @@ export interface Call {
   env?: { [name: string]: string };
   own?: { [name: string]: string };
   after?: true;
+  /** Its number on the claim page. */
+  claim?: number;
 }
 
 /** The SDK finds it under `Symbol.for("edgedag.worker")` of globalThis. */

@@ -4,6 +4,7 @@
 import { closeSync, openSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Channel } from "./channel.ts";
+import { ClaimPage } from "./claim.ts";
 import { Loader } from "./loader.ts";
 import { NodeWorker } from "./worker.ts";
 
@@ -16,14 +17,17 @@ function take(name: string): string {
 const worker = Number(take("EDGEDAG_WORKER_ID"));
 const token = take("EDGEDAG_WORKER_TOKEN");
 const mark = Buffer.from(take("EDGEDAG_WORKER_MARK"), "hex");
+const claimPath = take("EDGEDAG_WORKER_CLAIM");
 const sdk = process.env.EDGEDAG_NODE_SDK;
 const sdkUrl =
   sdk === undefined
     ? new URL("../../../../sdk/node/index.js", import.meta.url).href
     : pathToFileURL(sdk).href;
 
+// Before descriptor 3 is free: where the page stays open, it must not get that number.
+const page = claimPath === "" ? undefined : new ClaimPage(claimPath);
 const channel = new Channel(moveChannel(3));
-const node = new NodeWorker({ channel, loader: new Loader(sdkUrl), mark });
+const node = new NodeWorker({ channel, loader: new Loader(sdkUrl), mark, page });
 channel.send(
   JSON.stringify({
     hello: { worker, token, runtime: "node", version: process.versions.node, pid: process.pid },

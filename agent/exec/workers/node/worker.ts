@@ -2,6 +2,7 @@
 // turns while a Promise is waited for. Every step here is on the way of a call of microseconds.
 import type { Channel } from "./channel.ts";
 import { writeAll } from "./channel.ts";
+import type { ClaimPage } from "./claim.ts";
 import { Environment } from "./environment.ts";
 import { describe } from "./failures.ts";
 import { Hygiene } from "./hygiene.ts";
@@ -44,6 +45,7 @@ export class NodeWorker {
   readonly #environment = new Environment();
   readonly #hygiene: Hygiene;
   readonly #mark: Buffer;
+  readonly #page: ClaimPage | undefined;
   readonly #context: WorkerContext;
   readonly #pending = new Set<Promise<void>>();
   #answers: string[] = [];
@@ -51,7 +53,8 @@ export class NodeWorker {
   #running: Running | undefined;
   /** Set by process.exit during the call. */
   #exitCode: number | undefined;
-  #isLastOk = true;
+  /** Of the call before; undefined: it was returned. */
+  #isLastOk: boolean | undefined = true;
   #retired: string | undefined;
   #lastFlush = 0;
   #run = "";
@@ -61,9 +64,15 @@ export class NodeWorker {
   #maxRss = 0;
   #shortMs = 0;
 
-  constructor(options: { channel: Channel; loader: Loader; mark: Buffer }) {
+  constructor(options: {
+    channel: Channel;
+    loader: Loader;
+    mark: Buffer;
+    page: ClaimPage | undefined;
+  }) {
     this.#channel = options.channel;
     this.#loader = options.loader;
+    this.#page = options.page;
     this.#mark = Buffer.concat([options.mark, Buffer.alloc(4)]);
     this.#context = {
       call: undefined,
@@ -114,9 +123,15 @@ export class NodeWorker {
       this.#run = call.run;
       this.#values.clear();
     }
+    const isAllowed = call.claim === undefined || this.#page?.begin(call.claim) !== false;
+    if (!isAllowed || (call.after === true && this.#isLastOk === undefined)) {
+      this.#isLastOk = undefined;
+      this.#hold(`{"id":${call.id},"returned":true}`);
+      return true;
+    }
     if (call.after === true && !this.#isLastOk) {
       this.#clean(call.id);
-      this.#answers.push(`{"id":${call.id},"skipped":true}`);
+      this.#hold(`{"id":${call.id},"skipped":true}`);
       return true;
     }
     const entry = this.#loader.known(call, this.#run);
@@ -252,8 +267,14 @@ export class NodeWorker {
     this.#exitCode = undefined;
     if (process.exitCode !== undefined) process.exitCode = undefined;
     this.#clean(call.id);
-    this.#answers.push(`{"id":${call.id},${answer},${facts}}`);
+    this.#hold(`{"id":${call.id},${answer},${facts}}`);
     if (this.#retired !== undefined || now - this.#lastFlush > flushMs) this.#flush();
+  }
+
+  /** The call behind it may take long, against expectation: the agent can then look it up. */
+  #hold(answer: string): void {
+    this.#answers.push(answer);
+    if (this.#page?.hold(answer) === false) this.#flush();
   }
 
   #clean(id: number): void {
@@ -278,6 +299,7 @@ export class NodeWorker {
         this.#retired === undefined ? "" : `,"retire":${JSON.stringify(this.#retired)}`;
       this.#channel.send(`{"done":[${this.#answers.join(",")}]${retire}}`);
       this.#answers = [];
+      this.#page?.sent();
     }
     this.#lastFlush = performance.now();
   }

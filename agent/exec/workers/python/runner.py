@@ -29,11 +29,12 @@ DETAIL_CHARACTERS = 8192
 
 
 class Worker:
-    def __init__(self, channel, mark):
+    def __init__(self, channel, mark, page):
         from edgedag_worker import calls, hygiene, values
 
         self.channel = channel
         self.mark = mark
+        self.page = page
         self.values = values
         self.hygiene = hygiene
         self.results = values.Results()
@@ -43,6 +44,7 @@ class Worker:
         self.answers = []
         self.forked = False
         self.retired = None
+        # Of the call before; None: it was returned.
         self.last_ok = True
         self.last_flush = 0.0
         self.run = None
@@ -82,8 +84,15 @@ class Worker:
         if self.retired is not None:
             self.answers.append('{"id":%d,"returned":true}' % call_id)
             return
+        claim = call.get("claim")
+        if claim is not None and self.page is not None and not self.page.begin(claim):
+            self._return(call, call_id)
+            return
         if not self.last_ok and call.get("after"):
-            self._skip(call, call_id)
+            if self.last_ok is None:
+                self._return(call, call_id)
+            else:
+                self._skip(call, call_id)
             return
         answers = self.answers
         failure = None
@@ -133,13 +142,27 @@ class Worker:
         self._finish(call_id, entry, text, code, failure, started_at, seconds)
 
     def _skip(self, call, call_id):
+        self._pass(call)
+        self._clean(call_id)
+        self._answer('{"id":%d,"skipped":true}' % call_id)
+
+    def _return(self, call, call_id):
+        self._pass(call)
+        self.last_ok = None
+        self._answer('{"id":%d,"returned":true}' % call_id)
+
+    def _pass(self, call):
         # What this call says of run, folder and environment holds for those behind it.
         self.environment.enter(call)
         self.cwd = call.get("cwd", self.cwd)
         if "run" in call:
             self._enter_run(call["run"])
-        self._clean(call_id)
-        self.answers.append('{"id":%d,"skipped":true}' % call_id)
+
+    def _answer(self, text):
+        self.answers.append(text)
+        # The call behind it may take long, against expectation: the agent can then look it up.
+        if self.page is not None and not self.page.hold(text):
+            self._flush()
 
     def _enter_run(self, run):
         if run != self.run:
@@ -165,7 +188,7 @@ class Worker:
             self.kept.add(call_id, text)
         self.last_ok = answer[5] == "t"
         self._clean(call_id)
-        self.answers.append('{"id":%d,%s,%s}' % (call_id, answer, facts))
+        self._answer('{"id":%d,%s,%s}' % (call_id, answer, facts))
         if self.retired is not None or perf_counter() - self.last_flush > FLUSH_SECONDS:
             self._flush()
 
@@ -237,6 +260,8 @@ class Worker:
                 # In one frame: else the agent could send a call on seeing the answers alone.
                 text += ',"retire":%s' % self.results.text(self.retired)
             self.channel.send(text + "}")
+            if self.page is not None:
+                self.page.sent()
         self.last_flush = perf_counter()
 
     def _large(self, call_id, text):
@@ -349,9 +374,16 @@ def main():
     worker_id = int(os.environ.pop("EDGEDAG_WORKER_ID"))
     token = os.environ.pop("EDGEDAG_WORKER_TOKEN")
     mark = bytes.fromhex(os.environ.pop("EDGEDAG_WORKER_MARK"))
+    page = None
+    path = os.environ.pop("EDGEDAG_WORKER_CLAIM", "")
     sys.dont_write_bytecode = True
+    if path:
+        from edgedag_worker.claim import ClaimPage
+
+        # Before descriptor 3 is free: the map keeps a descriptor, which must not get that number.
+        page = ClaimPage(path)
     channel = Channel(3)
-    worker = Worker(channel, mark)
+    worker = Worker(channel, mark, page)
     channel.send('{"hello":{"worker":%d,"token":"%s","runtime":"python","version":"%d.%d.%d","pid":%d}}' % (
         (worker_id, token) + sys.version_info[:3] + (os.getpid(),)))
     worker.serve()
