@@ -5,7 +5,6 @@ import { join } from "node:path";
 import type { Json } from "../protocol/json.ts";
 import type { Failure } from "../protocol/outcome.ts";
 import {
-  type CompiledTemplate,
   type Evaluation,
   evaluate,
   evaluateShell,
@@ -20,10 +19,10 @@ import type { Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
 import type { AttemptSpec } from "./exec/attempt.ts";
 import type { ProcessSpec } from "./exec/launcher/launcher.ts";
-import { refToCall } from "./exec/workers/values.ts";
+import { escapeRefs, refToCall } from "./exec/workers/values.ts";
 import type { CallHandle } from "./exec/workers/worker-pool.ts";
 import type { RunFolders } from "./run-folders.ts";
-import type { RunResults } from "./run-results.ts";
+import { ResultGone, type RunResults } from "./run-results.ts";
 import { planTask, type TaskPlan } from "./task-plan.ts";
 
 /** Inputs up to this many bytes go into the environment, larger ones into a file. */
@@ -52,9 +51,12 @@ export class AttemptFactory {
   #needs: Map<string, string[]> | undefined;
   readonly #processEnv: Readonly<Record<string, string>>;
   readonly #callEnv: Readonly<Record<string, string>>;
+  /** As workers take them. */
+  readonly #callParams: Json;
 
   constructor(options: FactoryOptions) {
     this.#options = options;
+    this.#callParams = escapeRefs(options.params);
     const { run, folders, state, storeSocket, storeUrl } = options;
     this.#callEnv = {
       EDGEDAG_RUN: run,
@@ -80,6 +82,14 @@ export class AttemptFactory {
 
   /** All conditions of `when`, in order; the first that is false decides. */
   evaluateWhen(instance: Instance): Evaluation<boolean> {
+    try {
+      return this.#evaluateWhen(instance);
+    } catch (error) {
+      return { ok: false, detail: worldProblem(error) };
+    }
+  }
+
+  #evaluateWhen(instance: Instance): Evaluation<boolean> {
     const scope = this.#scope(instance);
     for (const template of this.plan(instance).when) {
       const value = evaluate(template, scope);
@@ -91,6 +101,14 @@ export class AttemptFactory {
 
   /** The items of a fan-out. The same results give the same items, so a replay may ask again. */
   evaluateMap(instance: Instance): Evaluation<Json[]> {
+    try {
+      return this.#evaluateMap(instance);
+    } catch (error) {
+      return { ok: false, detail: worldProblem(error) };
+    }
+  }
+
+  #evaluateMap(instance: Instance): Evaluation<Json[]> {
     const known = this.#items.get(instance);
     if (known !== undefined) return { ok: true, value: known };
     const { map } = this.#options.state.taskOf(instance);
@@ -109,6 +127,20 @@ export class AttemptFactory {
 
   /** `behind` gives the calls of tasks that are still in flight at the same worker. */
   make(
+    instance: Instance,
+    attempt: number,
+    behind?: (task: string) => CallHandle | undefined,
+  ): Made {
+    try {
+      return this.#make(instance, attempt, behind);
+    } catch (error) {
+      const detail = worldProblem(error);
+      if (error instanceof ResultGone) return { ok: false, failure: { reason: "lost", detail } };
+      return { ok: false, failure: { reason: "backend", backend: "local", detail } };
+    }
+  }
+
+  #make(
     instance: Instance,
     attempt: number,
     behind?: (task: string) => CallHandle | undefined,
@@ -174,7 +206,10 @@ export class AttemptFactory {
     };
     const env = this.#taskEnv(instance, scope);
     if (!env.ok) return badTemplate(env.detail);
-    const args = plan.args === undefined ? undefined : evaluateValue(plan.args, scope, refer);
+    const args =
+      plan.args === undefined
+        ? undefined
+        : evaluateValue(plan.args, scope, { refer, escape: escapeRefs });
     if (args !== undefined && !args.ok) return badTemplate(args.detail);
     if (problem !== undefined) return badTemplate(problem.detail);
     const needs: { [task: string]: { outcome: string; result?: Json } } = {};
@@ -186,6 +221,7 @@ export class AttemptFactory {
       needs[needed] = result === undefined || result === null ? { outcome } : { outcome, result };
     }
     const item = this.#itemValue(instance);
+    if ("item" in item) item.item = escapeRefs(item.item);
     return {
       ok: true,
       spec: {
@@ -201,7 +237,7 @@ export class AttemptFactory {
           function: task.run.function,
           // Evaluated from a mapping, so it is one.
           ...(args === undefined ? {} : { args: args.value as { [name: string]: Json } }),
-          inputs: { params: this.#options.params, needs, ...item },
+          inputs: { params: this.#callParams, needs, ...item },
           env: this.#callEnv,
           ...(plan.env.length === 0 ? {} : { own: env.value }),
           cwd: folders.work,
@@ -228,18 +264,17 @@ export class AttemptFactory {
   }
 
   #taskEnv(instance: Instance, scope: TemplateScope): Evaluation<{ [name: string]: string }> {
-    const env: { [name: string]: string } = {};
-    for (const [name, template] of this.plan(instance).env as [string, CompiledTemplate][]) {
+    const entries: [string, string][] = [];
+    for (const [name, template] of this.plan(instance).env) {
       const value = evaluateText(template, scope);
       if (!value.ok) return { ok: false, detail: `env.${name}: ${value.detail}` };
-      env[name] = value.value;
+      entries.push([name, value.value]);
     }
-    return { ok: true, value: env };
+    return { ok: true, value: Object.fromEntries(entries) };
   }
 
   #scope(instance: Instance, attempt?: number): TemplateScope {
     const { state, results, params, templateEnv, run } = this.#options;
-    const soFar = state.outcomeSoFar;
     const item = this.#itemValue(instance);
     return {
       need: (task) => {
@@ -254,8 +289,13 @@ export class AttemptFactory {
       ...item,
       run: {
         id: run,
-        outcome: soFar.kind,
-        failed: [...state.failedTasks],
+        // Only where they are asked for: the list may be as long as the DAG.
+        get outcome() {
+          return state.outcomeSoFar.kind;
+        },
+        get failed() {
+          return [...state.failedTasks];
+        },
       },
       task: { id: state.keyOf(instance), ...(attempt === undefined ? {} : { attempt }) },
       dag: { name: state.document.attributes.dag },
@@ -266,7 +306,8 @@ export class AttemptFactory {
     const item = this.#options.state.itemOf(instance);
     if (item === undefined) return {};
     const items = this.evaluateMap(item.parent);
-    if (!items.ok) throw new Error(`the items of instance ${item.parent} were there before`);
+    // They were there before: what they were made of is gone since a restart.
+    if (!items.ok) throw new ResultGone(`the items of the fan-out are gone: ${items.detail}`);
     return { item: items.value[item.index] ?? null, index: item.index };
   }
 
@@ -301,6 +342,14 @@ export class AttemptFactory {
     writeFileSync(path, text, { mode: 0o600 });
     return { EDGEDAG_INPUTS_FILE: path };
   }
+}
+
+/** What the host or the data did; anything else is a bug of ours and goes on up. */
+function worldProblem(error: unknown): string {
+  if (error instanceof ResultGone) return error.message;
+  if (error instanceof RangeError) return "a value is nested too deeply or is too large";
+  if (error instanceof Error && "syscall" in error) return error.message;
+  throw error;
 }
 
 function badTemplate(detail: string): Made {

@@ -27,7 +27,9 @@ export type JournaledEvent =
     })
   /** Not for the scheduler: a large result or artifact is on record. */
   | { type: "object-kept"; key: string }
-  /** Not for the scheduler either: cancelled before it began, which it is told when it begins. */
+  /** Not for the scheduler: a task has named an artifact, which may not be on record yet. */
+  | { type: "artifact-named"; task: string; attempt: number; path: string; name?: string }
+  /** Not for the scheduler: cancelled before it began, which it is told when it begins. */
   | { type: "cancel-asked"; by: CancelledBy };
 
 /** What a person or a test sees of a run while it goes on. Calls must be quick. */
@@ -151,7 +153,7 @@ export class RunHost {
   /** Rebuilds the state from the events of an earlier agent and goes on from there. */
   resume(events: readonly JournaledEvent[], startedAt: number): void {
     if (this.#isHeldBack || this.#isOver) return;
-    const { state, results, capacity, now, random } = this.#options;
+    const { state, results, report, capacity, now, random } = this.#options;
     this.#startedAt = startedAt;
     for (const event of events) {
       if (event.type === "cancel-asked") this.#earlyCancel ??= event.by;
@@ -164,6 +166,13 @@ export class RunHost {
       return;
     }
     this.#isBegun = true;
+    // The agent may have ended between the end of an attempt and the record of its files.
+    for (const event of events) {
+      if (event.type === "attempt-finished") this.#keepFiles(event);
+      else if (event.type === "artifact-named") {
+        report.addArtifact(event.task, event.attempt, event);
+      }
+    }
     if (state.phase === "finished") {
       this.#line("warn", "the agent ended after the last task and before the run was closed");
       void this.#finish(state.outcomeSoFar);
@@ -234,7 +243,7 @@ export class RunHost {
   /** A publication by a task on the run's store. */
   published(channel: string, message: string): void {
     if (this.#isOver) return;
-    const { log, report, observer, now, state } = this.#options;
+    const { log, journal, report, observer, now, state } = this.#options;
     if (state.isWanted(channel)) this.#post({ type: "event-published", channel, now: now() });
     const read = readTaskMessage(channel, message);
     if (read === undefined) return;
@@ -248,6 +257,8 @@ export class RunHost {
       report.progress(read.task, read.attempt, read);
       observer.progress?.(read.task, read.fraction, read.text);
     } else {
+      const { type, ...artifact } = read;
+      journal.append(this.run, [{ type: "artifact-named", ...artifact }]);
       report.addArtifact(read.task, read.attempt, read);
     }
     this.#flushSoon();
@@ -540,11 +551,7 @@ export class RunHost {
       ...(file === undefined ? {} : { file }),
     };
     report.attemptFinished({ task: key, attempt, isFinal }, end);
-    if (file !== undefined) report.keepResult(key, attempt, file);
-    const task = state.taskOf(instance);
-    if (outcome.kind === "succeeded" && task.outputs !== undefined) {
-      report.collectOutputs(key, attempt, task.outputs);
-    }
+    this.#keepFiles(event);
     const retry = commands.find((c) => c.type === "announce-retry");
     if (outcome.kind === "failed") {
       const next =
@@ -560,11 +567,31 @@ export class RunHost {
     });
   }
 
+  /** Also after a restart: files that are on record already are not recorded again. */
+  #keepFiles(event: Extract<JournaledEvent, { type: "attempt-finished" }>): void {
+    const { state, report } = this.#options;
+    const { task: instance, attempt, outcome, file } = event;
+    const key = state.keyOf(instance);
+    if (file !== undefined && !report.keepResult(key, attempt, file)) {
+      this.#line("warn", `the result of ${key} is gone: what needs it will fail`);
+    }
+    const { outputs } = state.taskOf(instance);
+    if (outcome.kind === "succeeded" && outputs !== undefined) {
+      report.collectOutputs(key, attempt, outputs);
+    }
+  }
+
   #taskFinished(instance: Instance, outcome: Outcome): void {
     const { state, report, observer } = this.#options;
     const key = state.keyOf(instance);
     const hadAttempt = state.attemptOf(instance) > 0 && outcome.kind !== "skipped";
-    if (!hadAttempt) report.taskFinished(key, outcome);
+    if (!hadAttempt) {
+      report.taskFinished(key, outcome);
+      // Nothing else tells why: there is no attempt that failed.
+      if (outcome.kind === "failed") {
+        this.#line("error", `${key} failed: ${describeFailure(outcome.failure)}`);
+      }
+    }
     this.#publish(key, outcome.kind);
     observer.taskFinished?.(key, outcome);
   }
@@ -658,10 +685,11 @@ export class RunHost {
   }
 }
 
-type SchedulerEvent = Exclude<JournaledEvent, { type: "object-kept" | "cancel-asked" }>;
+type Note = Extract<JournaledEvent, { type: "object-kept" | "artifact-named" | "cancel-asked" }>;
 
-function isForScheduler(event: JournaledEvent): event is SchedulerEvent {
-  return event.type !== "object-kept" && event.type !== "cancel-asked";
+function isForScheduler(event: JournaledEvent): event is Exclude<JournaledEvent, Note> {
+  const { type } = event;
+  return type !== "object-kept" && type !== "artifact-named" && type !== "cancel-asked";
 }
 
 function round3(value: number): number {

@@ -1,15 +1,15 @@
 // What a run tells the master: records into the journal's outbox, large results and artifacts as
 // files beside it. Decides nothing about the run.
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { copyFile, glob, lstat, realpath } from "node:fs/promises";
-import { basename, join, relative, sep } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { hash } from "node:crypto";
+import { copyFileSync, existsSync } from "node:fs";
+import { glob } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
 import type { RunSummary } from "../protocol/link.ts";
 import type { UnnumberedRecord } from "../protocol/outbox.ts";
 import type { Facts, Outcome, RunOutcome } from "../protocol/outcome.ts";
 import type { AttemptEnd, ResultFile } from "./exec/attempt.ts";
 import type { Journal } from "./journal/journal.ts";
+import { copyAndDigest, type Digest, openInside } from "./kept-files.ts";
 import type { RunFolders } from "./run-folders.ts";
 
 /** An attempt is reported as started when it still runs after this time. */
@@ -43,7 +43,7 @@ export class RunReport {
   readonly #options: ReportOptions;
   readonly #started = new Map<string, { task: string; attempt: number; at: number }>();
   readonly #progress = new Map<string, { at: number; late: NodeJS.Timeout | undefined }>();
-  readonly #pending = new Set<Promise<void>>();
+  readonly #pending = new Set<Promise<unknown>>();
   readonly #recorded: Set<string>;
   readonly artifacts: Artifact[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -124,10 +124,22 @@ export class RunReport {
     for (const { late } of this.#progress.values()) clearTimeout(late);
   }
 
-  /** A result that is too large for a record: copied, so that it outlives the run's shared memory. */
-  keepResult(task: string, attempt: number, file: ResultFile): void {
-    if (!this.#options.ships) return;
-    this.#keep({ kind: "result", task, attempt, name: "result", from: file.path });
+  /**
+   * A result that is too large for a record: copied, so that it outlives the run's shared memory.
+   * After a reboot that memory is empty and the copy is put back; false: both are gone.
+   */
+  keepResult(task: string, attempt: number, file: ResultFile): boolean {
+    const object = { kind: "result", task, attempt, name: "result" } as const;
+    const key = keyOf(object);
+    if (!existsSync(file.path)) {
+      const copy = this.#objectPath(key);
+      if (!this.#recorded.has(key) || !existsSync(copy)) return false;
+      copyFileSync(copy, file.path);
+    }
+    if (this.#options.ships) {
+      this.#track(this.#keep(object, (to) => copyAndDigest(file.path, to)));
+    }
+    return true;
   }
 
   /** Files that match the task's `outputs`, after it has succeeded. */
@@ -136,9 +148,13 @@ export class RunReport {
       const { work } = this.#options.folders;
       for (const pattern of patterns) {
         let found = 0;
-        for await (const name of glob(pattern, { cwd: work })) {
+        // The SDK's link is ours, and leads outside.
+        const exclude = ["node_modules/edgedag"];
+        for await (const entry of glob(pattern, { cwd: work, exclude, withFileTypes: true })) {
+          if (entry.isDirectory()) continue;
           found += 1;
-          await this.#keepArtifact({ task, attempt, name, path: join(work, name) });
+          const path = join(entry.parentPath, entry.name);
+          await this.#keepArtifact({ task, attempt, name: relative(work, path), path });
         }
         if (found === 0) this.#options.onProblem(`${task}: no file matches the output ${pattern}`);
       }
@@ -169,49 +185,47 @@ export class RunReport {
     name: string;
     path: string;
   }): Promise<void> {
-    const { work } = this.#options.folders;
-    const stat = await lstat(file.path);
-    // A link could lead anywhere on the host: what is shipped must lie in the working folder.
-    const real = relative(await realpath(work), await realpath(file.path));
-    if (!stat.isFile() || real.startsWith(`..${sep}`) || real === "..") {
-      this.#options.onProblem(
-        `${file.task}: ${file.name} is not an artifact: only regular files in the working folder are`,
-      );
+    const { folders, ships, onProblem } = this.#options;
+    const { task, attempt, name } = file;
+    const object = { kind: "artifact", task, attempt, name } as const;
+    if (this.#recorded.has(keyOf(object))) return;
+    await using opened = await openInside(folders.work, file.path);
+    if (opened.handle === undefined) {
+      onProblem(`${task}: ${name} is not an artifact: ${opened.problem}`);
       return;
     }
-    const sha256 = await digestOf(file.path);
-    this.artifacts.push({ ...file, sizeBytes: stat.size, sha256 });
-    const { task, attempt, name, path: from } = file;
-    if (this.#options.ships) this.#keep({ kind: "artifact", task, attempt, name, from });
+    const { handle } = opened;
+    const digest = ships
+      ? await this.#keep(object, (to) => copyAndDigest(handle, to))
+      : await copyAndDigest(handle);
+    if (digest !== undefined) this.artifacts.push({ ...file, ...digest });
   }
 
-  #keep(object: {
-    kind: "result" | "artifact";
-    task: string;
-    attempt: number;
-    name: string;
-    from: string;
-  }): void {
-    const { kind, task, attempt, name, from } = object;
-    const key = `${kind} ${task}#${attempt} ${name}`;
-    if (this.#recorded.has(key)) return;
+  /** What was copied; undefined when it is on record already. */
+  async #keep(
+    object: ObjectName,
+    copy: (to: string) => Promise<Digest>,
+  ): Promise<Digest | undefined> {
+    const key = keyOf(object);
+    if (this.#recorded.has(key)) return undefined;
     this.#recorded.add(key);
-    const copy = async () => {
-      const path = join(this.#options.folders.objects, encodeURIComponent(key));
-      await copyFile(from, path);
-      const { size } = await lstat(path);
-      const sha256 = await digestOf(path);
-      const { run, journal } = this.#options;
-      const time = Date.now();
-      journal.recordObject({ run, time, kind, task, attempt, name, path, sizeBytes: size, sha256 });
-      this.#options.onObject(key);
-      this.#options.onRecord();
-    };
-    this.#track(copy());
+    const path = this.#objectPath(key);
+    const digest = await copy(path);
+    if (this.#isClosed) return undefined;
+    const { run, journal } = this.#options;
+    journal.recordObject({ run, time: Date.now(), ...object, path, ...digest });
+    this.#options.onObject(key);
+    this.#options.onRecord();
+    return digest;
   }
 
-  #track(work: Promise<void>): void {
-    const tracked = work
+  /** Names of artifacts may be longer than a file system allows. */
+  #objectPath(key: string): string {
+    return join(this.#options.folders.objects, hash("sha256", key));
+  }
+
+  #track(work: Promise<unknown>): void {
+    const tracked: Promise<unknown> = work
       .catch((error: unknown) => {
         this.#options.onProblem(`a file could not be kept: ${String(error)}`);
       })
@@ -249,10 +263,15 @@ export interface Progress {
   text?: string;
 }
 
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
+interface ObjectName {
+  kind: "result" | "artifact";
+  task: string;
+  attempt: number;
+  name: string;
+}
+
+function keyOf({ kind, task, attempt, name }: ObjectName): string {
+  return `${kind} ${task}#${attempt} ${name}`;
 }
 
 /** Facts of an attempt that nothing is known of. */

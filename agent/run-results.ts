@@ -16,6 +16,9 @@ export interface References {
   escape(value: Json): Json;
 }
 
+/** The file of a large result is not there any more: shared memory does not survive a reboot. */
+export class ResultGone extends Error {}
+
 export class RunResults {
   readonly #state: RunState;
   readonly #references: References;
@@ -85,7 +88,13 @@ export class RunResults {
 
   #read(path: string): Json {
     if (this.#lastRead?.path === path) return this.#lastRead.value;
-    const value = JSON.parse(readFileSync(path, "utf8")) as Json; // written by a worker's encoder
+    let text: string;
+    try {
+      text = readFileSync(path, "utf8");
+    } catch (error) {
+      throw new ResultGone(`a result can no longer be read: ${String(error)}`);
+    }
+    const value = JSON.parse(text) as Json; // checked when its attempt ended
     this.#lastRead = { path, value };
     return value;
   }

@@ -9,6 +9,7 @@ import {
   references,
 } from "../protocol/template.ts";
 import { type CompiledValue, compileValue } from "../protocol/template-value.ts";
+import { escapeRefs } from "./exec/workers/values.ts";
 
 export interface TaskPlan {
   argv?: CompiledTemplate[];
@@ -30,7 +31,7 @@ export function planTask(task: TaskAttributes): TaskPlan {
     name,
     compiled(compileTemplate(text)),
   ]);
-  const args = task.args === undefined ? undefined : compileValue(task.args);
+  const args = task.args === undefined ? undefined : escaped(compileValue(task.args));
   return {
     ...(run.kind === "command" ? { argv: run.argv.map((t) => compiled(compileTemplate(t))) } : {}),
     ...(run.kind === "shell" ? { script: compiled(compileShell(run.script)) } : {}),
@@ -42,6 +43,24 @@ export function planTask(task: TaskAttributes): TaskPlan {
       env.every(([, template]) => references(template).needs.size === 0) &&
       (args === undefined || isReferable(args)),
   };
+}
+
+// What stands in the document is data too, and must not be taken for a reference by a worker.
+function escaped(value: CompiledValue): CompiledValue {
+  if (value.kind === "constant") return { kind: "constant", value: escapeRefs(value.value) };
+  if (value.kind === "template") return value;
+  if (value.kind === "list") return { kind: "list", entries: value.entries.map(escaped) };
+  const entries = value.entries.map(([name, entry]): [string, CompiledValue] => [
+    name,
+    escaped(entry),
+  ]);
+  if (entries.length !== 1 || entries[0]?.[0] !== "$ref") return { kind: "mapping", entries };
+  const literal: CompiledValue = { kind: "mapping", entries };
+  return mappingOf("$ref", mappingOf("literal", literal));
+}
+
+function mappingOf(name: string, value: CompiledValue): CompiledValue {
+  return { kind: "mapping", entries: [[name, value]] };
 }
 
 // Only whole results and paths into them can be references; everything else is evaluated here.

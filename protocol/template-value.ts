@@ -42,26 +42,33 @@ export function compileValue(value: Json): CompiledValue {
     : { kind: "mapping", entries };
 }
 
-/**
- * The value with all templates evaluated. `refer` may give a stand-in for a path into a result,
- * so that the value itself is not copied; undefined: evaluate it as any other.
- */
+/** What a reader of the value resolves by itself. */
+export interface StandIns {
+  /** Stands for a path into a result, so that the value is not copied; undefined: evaluate it. */
+  refer(path: ResultPath): Json | undefined;
+  /** Marks what a template gave, so that data can never be taken for a stand-in. */
+  escape(value: Json): Json;
+}
+
+/** The value with all templates evaluated. Constants in it are given as they are. */
 export function evaluateValue(
   value: CompiledValue,
   scope: TemplateScope,
-  refer?: (path: ResultPath) => Json | undefined,
+  standIns?: StandIns,
 ): Evaluation<Json> {
   if (value.kind === "constant") return { ok: true, value: value.value };
   if (value.kind === "template") {
-    const reference = value.path === undefined ? undefined : refer?.(value.path);
-    return reference === undefined
-      ? evaluate(value.template, scope)
-      : { ok: true, value: reference };
+    const reference = value.path === undefined ? undefined : standIns?.refer(value.path);
+    if (reference !== undefined) return { ok: true, value: reference };
+    const evaluated = evaluate(value.template, scope);
+    return !evaluated.ok || standIns === undefined
+      ? evaluated
+      : { ok: true, value: standIns.escape(evaluated.value) };
   }
   if (value.kind === "list") {
     const list: Json[] = [];
     for (const entry of value.entries) {
-      const evaluated = evaluateValue(entry, scope, refer);
+      const evaluated = evaluateValue(entry, scope, standIns);
       if (!evaluated.ok) return evaluated;
       list.push(evaluated.value);
     }
@@ -69,7 +76,7 @@ export function evaluateValue(
   }
   const mapping: [string, Json][] = [];
   for (const [name, entry] of value.entries) {
-    const evaluated = evaluateValue(entry, scope, refer);
+    const evaluated = evaluateValue(entry, scope, standIns);
     if (!evaluated.ok) return { ok: false, detail: `${name}: ${evaluated.detail}` };
     mapping.push([name, evaluated.value]);
   }

@@ -1,7 +1,8 @@
 // One attempt from what to run to how it ended, whatever carries it out: a process by the launcher,
 // or a call in a warm worker. Knows nothing of DAGs, journals or the master.
-import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync } from "node:fs";
 import type { Json } from "../../protocol/json.ts";
+import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
 import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
 import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
@@ -131,12 +132,14 @@ function callEnd(
 ): AttemptEnd {
   const facts: Facts = { ...end.facts, isolation: "none" };
   if (end.kind === "failed") {
-    const wasKilled =
-      isStopped && (end.failure.reason === "signal" || end.failure.reason === "lost");
-    const outcome: Outcome = wasKilled
-      ? { kind: "cancelled", by: "user" }
-      : { kind: "failed", failure: end.failure };
+    const outcome: Outcome =
+      isStopped && endedByStop.has(end.failure.reason)
+        ? { kind: "cancelled", by: "user" }
+        : failed(end.failure);
     return { outcome, facts };
+  }
+  if (isTooDeep(end.result)) {
+    return { outcome: failed({ reason: "bad-result", detail: tooDeep }), facts };
   }
   return {
     outcome: { kind: "succeeded" },
@@ -146,12 +149,25 @@ function callEnd(
   };
 }
 
+/** How something ends that was told to stop; a limit that it ran into before is still a failure. */
+const endedByStop: ReadonlySet<Failure["reason"]> = new Set([
+  "signal",
+  "lost",
+  "exit-code",
+  "bad-result",
+  "spawn",
+]);
+const tooDeep = `the result is nested more than ${maxJsonDepth} levels deep`;
+
 interface ProcessContext {
   spec: AttemptSpec & { kind: "process" };
   isStopped: boolean;
 }
 
 function processEnd(end: ProcessEnd, { spec, isStopped }: ProcessContext): AttemptEnd {
+  if (end.kind !== "exited" && isStopped) {
+    return { outcome: { kind: "cancelled", by: "user" }, facts: {} };
+  }
   if (end.kind === "lost") {
     const detail = "the launcher ended while the task ran";
     return { outcome: failed({ reason: "lost", detail }), facts: {} };
@@ -199,18 +215,22 @@ function readResult({
   resultPath,
   largePath,
 }: AttemptSpec & { kind: "process" }): Pick<AttemptEnd, "outcome" | "result" | "file"> {
-  if (!existsSync(resultPath)) return { outcome: { kind: "succeeded" } };
   const bad = (detail: string): Pick<AttemptEnd, "outcome"> => ({
     outcome: failed({ reason: "bad-result", detail }),
   });
+  let fd: number | undefined;
   try {
-    const stat = statSync(resultPath);
-    if (!stat.isFile()) return bad("EDGEDAG_RESULT is not a regular file");
+    // What is looked at is what is read: not a link to elsewhere, not a pipe that never ends.
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+    fd = openSync(resultPath, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) return bad(notRegular);
     if (stat.size > maxResultBytes)
       return bad(`the result has ${stat.size} bytes, too many to read`);
-    const text = readFileSync(resultPath, "utf8");
+    const text = readFileSync(fd, "utf8");
     if (text.trim() === "") return { outcome: { kind: "succeeded" } };
     const result = JSON.parse(text) as Json; // JSON.parse gives nothing but Json
+    if (isTooDeep(result)) return bad(tooDeep);
     if (stat.size <= largeValueBytes) return { outcome: { kind: "succeeded" }, result };
     // Both lie in the run's shared-memory folder: a rename is enough.
     renameSync(resultPath, largePath);
@@ -219,9 +239,16 @@ function readResult({
       file: { path: largePath, sizeBytes: stat.size },
     };
   } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT") return { outcome: { kind: "succeeded" } };
+    if (code === "ELOOP" || code === "ENXIO") return bad(notRegular);
     return bad(`the file that EDGEDAG_RESULT names is not JSON: ${messageOf(error)}`);
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }
+
+const notRegular = "EDGEDAG_RESULT is not a regular file";
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

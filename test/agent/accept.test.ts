@@ -21,23 +21,26 @@ t.test("the name of a run that has ended is refused, and the journal stays sound
   t.notMatch(rig.said.join("\n"), /E_STATE/);
 });
 
-t.test("a run whose artifact is gone after a restart ends as failed, and the master is told", async (t) => {
-  await using rig = await AgentRig.start({ master: "http://127.0.0.1:1" });
-  await rig.accept("first", "dag: a\ntasks:\n  a: { command: [sleep, '60'] }\n");
-  await rig.accept("second", short);
-  await rig.stop();
-  rmSync(join(rig.config.stateDir, "artifacts"), { recursive: true });
-  await rig.begin();
-  t.strictSame(rig.agent.openRuns(), []);
-  const ends = rig.outbox().filter(({ type }) => type === "run-finished");
-  t.strictSame(
-    ends.map(({ run, outcome }) => [run, outcome]),
-    [
-      ["first", { kind: "failed", failed: [] }],
-      ["second", { kind: "failed", failed: [] }],
-    ],
-  );
-});
+t.test(
+  "a run whose artifact is gone after a restart ends as failed, and the master is told",
+  async (t) => {
+    await using rig = await AgentRig.start({ master: "http://127.0.0.1:1" });
+    await rig.accept("first", "dag: a\ntasks:\n  a: { command: [sleep, '60'] }\n");
+    await rig.accept("second", short);
+    await rig.stop();
+    rmSync(join(rig.config.stateDir, "artifacts"), { recursive: true });
+    await rig.begin();
+    t.strictSame(rig.agent.openRuns(), []);
+    const ends = rig.outbox().filter(({ type }) => type === "run-finished");
+    t.strictSame(
+      ends.map(({ run, outcome }) => [run, outcome]),
+      [
+        ["first", { kind: "failed", failed: [] }],
+        ["second", { kind: "failed", failed: [] }],
+      ],
+    );
+  },
+);
 
 t.test("a run that cannot be opened is told once, tried again, and then runs", async (t) => {
   await using rig = await AgentRig.start();
