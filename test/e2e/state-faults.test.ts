@@ -1,10 +1,11 @@
 // A state folder that cannot be used, is full, or belongs to another agent. Folders are made
 // read-only and full by real mounts in a private mount namespace, so root is needed for those.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import t from "tap";
 import { exitCodes } from "../../protocol/exit-codes.ts";
 import { Box } from "../rig/box.ts";
+import { root } from "../rig/cli.ts";
 import { RealMaster } from "../rig/master.ts";
 import { until } from "../rig/until.ts";
 
@@ -112,6 +113,11 @@ tasks:
     );
     t.match(red?.problem, /full|no space|ENOSPC/i, "the cause is told");
     t.match(red?.problem, /\(.+\)/, "and the remedy");
+    const command = [`${root}/bin/edgedag`, "health", "--state", box.state];
+    const env = { PATH: process.env.PATH, EDGEDAG_FROM_SOURCE: "1" };
+    const health = spawnSync("nsenter", ["-m", "-t", String(agent.pid), ...command], { env });
+    t.equal(health.status, exitCodes.unavailable, "a health check fails");
+    t.match(String(health.stderr), /not well: .*full.*\(.+\)/, "and tells why");
     t.notOk(agent.hasEnded, "the run goes on");
     await writeFile(`${box.dir}/go`, "");
     const { code, stderr } = await agent.ended;
