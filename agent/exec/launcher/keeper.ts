@@ -1,5 +1,6 @@
 // Keeps a launcher at hand: when it dies, its processes have been told `lost`, and the next ones
-// go to a new launcher. Spawns that come in between wait; after three that die at once they fail.
+// go to a new launcher. Spawns that come in between wait; after three that die at once they fail,
+// and every later one is one more try: the cause may have gone away.
 import { Launcher } from "./launcher.ts";
 import type { LauncherProcess, ProcessListener, ProcessSpec, ProcessStarter } from "./process.ts";
 
@@ -23,6 +24,7 @@ export class LauncherKeeper implements ProcessStarter {
   #launcher: Launcher | undefined;
   #waiting: Waiting[] = [];
   #deaths = 0;
+  #isStarting = false;
   #isClosed = false;
 
   /** Rejects when the first launcher does not start: then there is none to be had. */
@@ -44,6 +46,7 @@ export class LauncherKeeper implements ProcessStarter {
     const waiting: Waiting = { spec, listener, process: undefined, isKilled: false };
     this.#waiting.push(waiting);
     if (this.#isClosed) queueMicrotask(() => this.#failWaiting("the launcher is closed"));
+    else if (!this.#isStarting) this.#startAgain();
     return {
       kill: (graceMs) => {
         waiting.isKilled = true;
@@ -63,10 +66,17 @@ export class LauncherKeeper implements ProcessStarter {
     this.#failWaiting("the launcher is closed");
   }
 
+  #startAgain(): void {
+    this.#startLauncher().catch((error: unknown) => this.#died(String(error)));
+  }
+
   async #startLauncher(): Promise<void> {
+    this.#isStarting = true;
     const launcher = await Launcher.start({
       path: this.#options.path,
       onExit: (detail) => this.#died(detail),
+    }).finally(() => {
+      this.#isStarting = false;
     });
     if (this.#isClosed) {
       await launcher.close();
@@ -88,7 +98,7 @@ export class LauncherKeeper implements ProcessStarter {
       this.#failWaiting(detail);
       return;
     }
-    this.#startLauncher().catch((error: unknown) => this.#died(String(error)));
+    this.#startAgain();
   }
 
   #failWaiting(detail: string): void {
