@@ -3,8 +3,10 @@
 import { fork } from "node:child_process";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { allOn, artifactOf, BenchAgent, chainOf } from "./bench-agent.ts";
-import { ask, type Contender, median, short, sized, tell, timed } from "./frame.ts";
+import { allOn, BenchAgent } from "./bench-agent.ts";
+import { artifactOf, chainOf } from "./documents.ts";
+import { ask, type Contender, sized, tell, timed } from "./frame.ts";
+import { MeasuredRuns } from "./measured-runs.ts";
 import { Peers } from "./peers.ts";
 
 const count = sized(200, 50);
@@ -18,16 +20,10 @@ const sources = {
   node: { "noop.ts": "export function noop(): null {\n  return null;\n}\n" },
 };
 
-async function ours(runtime: "python" | "node", gaps: number[]): Promise<Contender> {
+async function ours(runtime: "python" | "node"): Promise<MeasuredRuns> {
   const [file = ""] = Object.keys(sources[runtime]);
   const tasks = chainOf(count, () => ({ [runtime]: `${file}:noop` }));
-  const artifact = await artifactOf(tasks, sources[runtime]);
-  const round = async () => {
-    const { wallMs, summary } = await agent.run(artifact);
-    gaps.push(summary.interTaskP50Ms ?? Number.NaN);
-    return wallMs / count;
-  };
-  return { name: "edgedag", isOurs: true, round };
+  return new MeasuredRuns({ agent, artifact: await artifactOf(tasks, sources[runtime]), count });
 }
 
 interface Echo {
@@ -71,7 +67,7 @@ async function chainOfCalls(options: {
   contenders: readonly Contender[];
 }) {
   const { runtime, title, goal, contenders } = options;
-  const gaps: number[] = [];
+  const runs = await ours(runtime);
   const answer = await ask({
     question: `chain of ${count} no-op ${title} functions`,
     unit: "ms a task",
@@ -80,12 +76,9 @@ async function chainOfCalls(options: {
     on: allOn,
     rounds,
     warmUps: 3,
-    contenders: [await ours(runtime, gaps), ...contenders],
+    contenders: [runs.contender, ...contenders],
   });
-  answer.notes.push(
-    `run report: p50 ${short(median(gaps))} ms from a task's end to the next start`,
-  );
-  return answer;
+  return runs.addTo(answer);
 }
 
 const python = await chainOfCalls({

@@ -1,8 +1,10 @@
 // What does a task cost when many functions that do nothing are ready at once, with two slots and a
 // task that joins them? Once as tasks of their own, once as one task with `map`.
 // usage: node test/bench/fan-out.ts [--quick]
-import { allOn, artifactOf, BenchAgent, fanOf, warmUp } from "./bench-agent.ts";
+import { allOn, BenchAgent } from "./bench-agent.ts";
+import { artifactOf, fanOf, warmUp } from "./documents.ts";
 import { ask, sized, tell } from "./frame.ts";
+import { MeasuredRuns } from "./measured-runs.ts";
 import { Peers } from "./peers.ts";
 
 const count = sized(1000, 100);
@@ -13,12 +15,21 @@ await using agent = await BenchAgent.start({ hasMaster: true });
 await using peers = new Peers();
 
 const fan = fanOf(count, { python });
-const tasks = await artifactOf({ ...fan, join: { python, needs: Object.keys(fan) } }, files);
 const items = Array.from({ length: count }, (_, i) => i);
-const map = await artifactOf(
-  { fan: { python, needs: [warmUp], map: items }, join: { python, needs: ["fan"] } },
-  files,
-);
+const single = new MeasuredRuns({
+  agent,
+  artifact: await artifactOf({ ...fan, join: { python, needs: Object.keys(fan) } }, files),
+  count,
+});
+const mapped = new MeasuredRuns({
+  agent,
+  artifact: await artifactOf(
+    { fan: { python, needs: [warmUp], map: items }, join: { python, needs: ["fan"] } },
+    files,
+  ),
+  count,
+  name: "edgedag, one task with map",
+});
 
 const answer = await ask({
   question: `fan-out of ${count} no-op Python functions and join, 2 slots`,
@@ -28,15 +39,9 @@ const answer = await ask({
   on: allOn,
   rounds: sized(11, 3),
   warmUps: 3,
-  contenders: [
-    { name: "edgedag", isOurs: true, round: async () => (await agent.run(tasks)).wallMs / count },
-    {
-      name: "edgedag, one task with map",
-      isOurs: true,
-      round: async () => (await agent.run(map)).wallMs / count,
-    },
-    ...(await peers.python("fan-out", count)),
-  ],
+  contenders: [single.contender, mapped.contender, ...(await peers.python("fan-out", count))],
 });
+single.addTo(answer);
+mapped.addTo(answer);
 answer.absent.push(...peers.absent);
 tell(answer);

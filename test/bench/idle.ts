@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { BenchMaster, root } from "./bench-agent.ts";
+import { root } from "./bench-agent.ts";
+import { BenchMaster } from "./bench-master.ts";
 import { type Answer, say, sized, tell } from "./frame.ts";
 import { figuresOf } from "./process-figures.ts";
 

@@ -3,7 +3,8 @@
 // usage: node --expose-gc test/bench/log.ts [--quick]
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { artifactOf, BenchAgent, localOn, warmUp } from "./bench-agent.ts";
+import { BenchAgent, localOn } from "./bench-agent.ts";
+import { artifactOf, warmUp } from "./documents.ts";
 import { ask, sized, tell, timed } from "./frame.ts";
 
 const lineBytes = 100;

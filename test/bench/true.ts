@@ -4,8 +4,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { allOn, artifactOf, BenchAgent, fanOf } from "./bench-agent.ts";
-import { ask, type Contender, median, short, sized, tell } from "./frame.ts";
+import { allOn, BenchAgent } from "./bench-agent.ts";
+import { artifactOf, fanOf } from "./documents.ts";
+import { ask, sized, tell } from "./frame.ts";
+import { MeasuredRuns } from "./measured-runs.ts";
 import { Peers } from "./peers.ts";
 import { compileBaseline, spawnInC } from "./spawn-c.ts";
 
@@ -17,16 +19,7 @@ await using agent = await BenchAgent.start({ hasMaster: true });
 await using peers = new Peers();
 
 const artifact = await artifactOf(fanOf(count, { command: ["/bin/true"] }));
-const gaps: number[] = [];
-const ours: Contender = {
-  name: "edgedag",
-  isOurs: true,
-  round: async () => {
-    const { wallMs, summary } = await agent.run(artifact);
-    gaps.push(summary.interTaskP50Ms ?? Number.NaN);
-    return wallMs / count;
-  },
-};
+const runs = new MeasuredRuns({ agent, artifact, count });
 
 const baseline = compileBaseline(folder);
 const makefile = `.PHONY: all ${targets.join(" ")}\nall: ${targets.join(" ")}\n${targets.join(" ")}:\n\t@/bin/true\n`;
@@ -60,12 +53,12 @@ const answer = await ask({
   on: allOn,
   rounds: sized(9, 2),
   contenders: [
-    ours,
+    runs.contender,
     { name: "C: posix_spawn and wait", round: () => spawnInC(baseline, { count, inFlight: 2 }) },
     ...others.filter((other) => other !== undefined),
   ],
 });
 answer.absent.push(...peers.absent);
-answer.notes.push(`run report: p50 ${short(median(gaps))} ms from a task's end to the next start`);
+runs.addTo(answer);
 rmSync(folder, { recursive: true });
 tell(answer);
