@@ -1,7 +1,7 @@
 // The agent: the parts that all runs share, the runs one after another, and what happens when a
 // part fails. exec, store, journal and link meet only here and in what this file puts together.
 import { rmSync } from "node:fs";
-import { availableParallelism, totalmem } from "node:os";
+import { availableParallelism } from "node:os";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
@@ -12,7 +12,7 @@ import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern } from "../protocol/state-paths.ts";
 import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
-import { heldLevels } from "./capabilities.ts";
+import { heldLevels, hostMemoryBytes } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
 import { writeHealth } from "./health.ts";
@@ -21,7 +21,7 @@ import type { Link } from "./link/link.ts";
 import { makeRuntimeDir, outsidePrefix, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
 import { type OpenedRun, openRun, type SharedParts } from "./run-factory.ts";
-import type { JournaledEvent, RunObserver } from "./run-host.ts";
+import { type JournaledEvent, longestTimerMs, type RunObserver } from "./run-host.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
 import { unpackArtifact } from "./unpack-artifact.ts";
@@ -144,7 +144,7 @@ export class Agent {
       capacity: {
         slots: config.slots,
         cpu: availableParallelism(),
-        memoryBytes: process.constrainedMemory() || totalmem(),
+        memoryBytes: hostMemoryBytes(),
         gpu: 0,
       },
       ships: config.master !== "",
@@ -234,7 +234,7 @@ export class Agent {
     this.#tellLink();
     const done = this.#current?.host.drain() ?? Promise.resolve();
     const timeout = Promise.withResolvers<"timed-out">();
-    const timer = setTimeout(() => timeout.resolve("timed-out"), limitMs);
+    const timer = setTimeout(() => timeout.resolve("timed-out"), Math.min(limitMs, longestTimerMs));
     const how = await Promise.race([done.then(() => "drained" as const), timeout.promise]);
     clearTimeout(timer);
     this.#options.onDrained?.();

@@ -8,6 +8,12 @@ import type { SandboxLevel } from "../protocol/outcome.ts";
 /** Isolation levels that this agent carries out. */
 export const heldLevels: readonly SandboxLevel[] = ["none"];
 
+/** What the host or the container has. Without a bound libuv reports 2^64, or 0. */
+export function hostMemoryBytes(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
 const run = promisify(execFile);
 const probeLimitMs = 10_000;
 
@@ -35,7 +41,7 @@ export async function probeCapabilities(options: {
     architecture: process.arch,
     os: `${type()} ${release()}`,
     cores: availableParallelism(),
-    memoryBytes: process.constrainedMemory() || totalmem(),
+    memoryBytes: hostMemoryBytes(),
     levels: [...heldLevels],
     languages: {
       ...(python === undefined ? {} : { python }),

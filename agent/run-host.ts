@@ -91,6 +91,8 @@ interface InFlight {
 
 /** Output without any event is written after this time at the latest. */
 const quietFlushMs = 10;
+/** A longer timer of Node.js ends at once. */
+export const longestTimerMs = 2 ** 31 - 1;
 
 export class RunHost {
   readonly #options: RunHostOptions;
@@ -377,7 +379,7 @@ export class RunHost {
         clearTimeout(this.#wake);
         this.#wake = setTimeout(
           () => this.#post({ type: "time-passed", now: now() }),
-          Math.min(Math.max(0, command.at - now()) + 1, 2 ** 31 - 1),
+          Math.min(Math.max(0, command.at - now()) + 1, longestTimerMs),
         );
         break;
       case "finish-run":
@@ -633,10 +635,11 @@ export class RunHost {
   #armDeadline(): void {
     const { timeoutMs } = this.#options.state.document.attributes;
     if (timeoutMs === undefined) return;
-    const leftMs = this.#startedAt + timeoutMs - this.#options.now();
+    const leftMs = Math.max(0, this.#startedAt + timeoutMs - this.#options.now());
+    const isFar = leftMs > longestTimerMs;
     this.#deadline = setTimeout(
-      () => this.cancel("policy"),
-      Math.min(Math.max(leftMs, 0), 2 ** 31 - 1),
+      () => (isFar ? this.#armDeadline() : this.cancel("policy")),
+      isFar ? longestTimerMs : leftMs,
     );
   }
 

@@ -6,7 +6,7 @@ const fallbackPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 export interface EnvironmentOptions {
   hostEnv: Readonly<Record<string, string | undefined>>;
-  /** Further names that pass. */
+  /** Further names that pass; edgedag's own settings never do. */
   passEnv: readonly string[];
   pythonPath: string;
 }
@@ -16,9 +16,8 @@ export function baseEnvironment(options: EnvironmentOptions): Record<string, str
   const env: Record<string, string> = { PATH: fallbackPath };
   for (const [name, value] of Object.entries(options.hostEnv)) {
     if (value === undefined) continue;
-    if (passed.includes(name) || name.startsWith("LC_") || options.passEnv.includes(name)) {
-      env[name] = value;
-    }
+    const isNamed = options.passEnv.includes(name) && !name.startsWith("EDGEDAG_");
+    if (passed.includes(name) || name.startsWith("LC_") || isNamed) env[name] = value;
   }
   env.PYTHONPATH = options.pythonPath;
   env.PYTHONUNBUFFERED = "1";

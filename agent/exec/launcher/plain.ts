@@ -108,7 +108,8 @@ class PlainProcess implements LauncherProcess {
     if (child.pid === undefined) return;
     this.#pid = child.pid;
     const { timeoutMs, graceMs } = this.#spec;
-    if (timeoutMs !== undefined) {
+    // What does not fit into a timer (24 days) must not become a shorter timeout.
+    if (timeoutMs !== undefined && timeoutMs < 2 ** 31) {
       this.#timeout = setTimeout(() => this.#stop("timeout", graceMs), timeoutMs);
     }
     const open = new Set<"stdout" | "stderr">(["stdout", "stderr"]);
