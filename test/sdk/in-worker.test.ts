@@ -42,9 +42,11 @@ t.test("the SDKs in warm workers", { skip: noRedis }, async (t) => {
     const env = { ...rig.env, EDGEDAG_STORE: redis.socketPath };
     const code = sources[runtime];
     const give = rig.start({ code, function: "give", env });
-    const calls = [1, 2, 3].map((n) =>
-      rig.start(
+    let last = give.handle;
+    const calls = [1, 2, 3].map((n) => {
+      const call = rig.start(
         {
+          after: true,
           code,
           function: "use",
           env,
@@ -57,9 +59,11 @@ t.test("the SDKs in warm workers", { skip: noRedis }, async (t) => {
             item: n * 10,
           },
         },
-        give.handle,
-      ),
-    );
+        last,
+      );
+      last = call.handle;
+      return call;
+    });
     for (const [index, call] of calls.entries()) {
       const n = index + 1;
       t.same(resultOf(await call.told), [2, n, n * 10, `use[${n}]`, n], `${runtime} ${n}`);

@@ -40,6 +40,7 @@ const markLimitMs = 2_000;
 /** A process that ends by itself closes its channel first: its end tells more than the close. */
 const closedLimitMs = 250;
 const tailBytes = 2_048;
+const longestTimerMs = 2 ** 31 - 1;
 /** A call that runs for longer is not waited for by calls that do not need its end. */
 const slowMs = 5;
 /** From writing to reading the claim page: see `#decide`. */
@@ -67,6 +68,7 @@ export class Worker {
   #hello: Hello | undefined;
   #processEnd: ProcessEnd | undefined;
   #isChannelOpen = false;
+  #hasHungUp = false;
   #isRetired = false;
   /** It has said so itself: no call that it has not answered was begun. */
   #isDone = false;
@@ -204,6 +206,9 @@ export class Worker {
     });
     // An error is followed by "close", and the process's end tells what it means.
     socket.on("error", () => {});
+    socket.on("end", () => {
+      this.#hasHungUp = true;
+    });
     socket.on("close", () => this.#channelClosed());
     this.#events.ready(this);
     if (rest.length > 0) this.#frames(rest);
@@ -338,8 +343,18 @@ export class Worker {
       if (!this.#isLast(head) && this.#page !== undefined) this.#revoke(this.#answered + 1);
       else this.kill(head.cancelGraceMs);
     } else if (head.spec.timeoutMs !== undefined) {
-      this.#timer = setTimeout(() => this.#timeout(head), head.spec.timeoutMs);
+      this.#armTimeout(head, performance.now() + head.spec.timeoutMs);
     }
+  }
+
+  /** A timer of Node.js for more than 24 days would end at once. */
+  #armTimeout(call: Call, at: number): void {
+    const leftMs = Math.max(0, at - performance.now());
+    const isFar = leftMs > longestTimerMs;
+    this.#timer = setTimeout(
+      () => (isFar ? this.#armTimeout(call, at) : this.#timeout(call)),
+      isFar ? longestTimerMs : leftMs,
+    );
   }
 
   #timeout(call: Call): void {
@@ -378,7 +393,8 @@ export class Worker {
   #lookAtQueue(): void {
     this.#queueTimer = undefined;
     const head = this.#calls[this.#answered];
-    if (this.#isGone || head === undefined || this.#isLast(head)) return;
+    if (this.#isGone || this.#hasHungUp) return;
+    if (head === undefined || this.#isLast(head)) return;
     if (this.#slowInMs(head) > 0) {
       this.#watchQueue();
       return;
@@ -407,8 +423,14 @@ export class Worker {
     if (this.#page === undefined) return;
     this.#askedAt = performance.now();
     this.#claimedThen = this.#page.claimed();
+    this.#setDecideTimer();
+  }
+
+  #setDecideTimer(): void {
+    // What has come meanwhile is read first, above all the end of the channel.
     clearTimeout(this.#decideTimer);
-    this.#decideTimer = setTimeout(() => this.#decide(), settleMs);
+    const decide = () => setImmediate(() => this.#decide());
+    this.#decideTimer = setTimeout(decide, settleMs);
   }
 
   /**
@@ -421,14 +443,17 @@ export class Worker {
    * worker answers `returned` for a call that we have kept: returned once, by its answer.
    */
   #decide(): void {
+    const page = this.#page;
+    // With the end of the process it is clear what is to be returned.
+    if (this.#isGone || this.#hasHungUp || page === undefined) return;
+    if (this.#decideTimer === undefined) return;
     this.#decideTimer = undefined;
-    if (this.#isGone || this.#page === undefined) return;
     // Timers count from the start of the turn that set them.
     if (performance.now() - this.#askedAt < settleMs / 2) {
-      this.#decideTimer = setTimeout(() => this.#decide(), settleMs);
+      this.#setDecideTimer();
       return;
     }
-    const claimed = this.#page.claimed();
+    const claimed = page.claimed();
     const isStill = claimed === this.#claimedThen;
     // It has sat in one call all the time: what it stored before is there to be read.
     if (isStill) this.#takeHeld();
@@ -457,13 +482,13 @@ export class Worker {
   }
 
   /** Answers that the worker holds back while a call takes longer than it did the last time. */
-  #takeHeld(butLast = 0): void {
+  #takeHeld(): void {
     const text = this.#page?.held() ?? "";
     if (text === "") return;
     const message = decodeWorkerMessage(`{"done":[${text}]}`);
     // The task can write there too. What is on the channel counts.
     if (message?.kind !== "done") return;
-    for (const done of message.done.slice(0, message.done.length - butLast)) {
+    for (const done of message.done) {
       const call = this.#calls[this.#answered];
       if (call?.id !== done.id) continue;
       this.#answered += 1;
@@ -527,9 +552,9 @@ export class Worker {
     clearTimeout(this.#timer);
     clearTimeout(this.#queueTimer);
     clearTimeout(this.#decideTimer);
-    // What made the channel break is the answer that could not be sent.
+    // One of those whose answers are held has broken the channel: none of them counts as well.
     const isLost = end.kind === "exited" && end.exitCode === channelLostCode;
-    this.#takeHeld(isLost ? 1 : 0);
+    if (!isLost) this.#takeHeld();
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
     while (this.#answered > 0) this.#finishFirst();
