@@ -27,7 +27,7 @@ export class Peers implements AsyncDisposable {
     const found: Contender[] = [];
     for (const [name, peer] of Object.entries(pythonPeers)) {
       const argv = [join(import.meta.dirname, "peers.py"), peer, work, String(count)];
-      const contender = await this.lines(name, "python3", argv);
+      const contender = await this.lines(name, process.env.BENCH_PYTHON ?? "python3", argv);
       if (contender !== undefined) found.push(contender);
     }
     return found;
