@@ -3,6 +3,7 @@
 import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { DagArtifact } from "../protocol/artifact.ts";
+import { artifactDigest } from "../protocol/canonical.ts";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
 import { pythonSdkPath } from "../protocol/install-paths.ts";
@@ -64,6 +65,7 @@ export class Agent {
   readonly #runtimeDir: string;
   readonly #waiting: PendingRun[] = [];
   #current: OpenedRun | undefined;
+  #currentDigest = "";
   #link: Link | undefined;
   #healthTimer: NodeJS.Timeout | undefined;
   #commitRetry: NodeJS.Timeout | undefined;
@@ -173,6 +175,15 @@ export class Agent {
     const current = this.#current?.host.run;
     const waiting = this.#waiting.map((pending) => pending.run);
     return current === undefined ? waiting : [current, ...waiting];
+  }
+
+  /** The first open run of exactly this DAG. */
+  openRunOf(artifact: DagArtifact): string | undefined {
+    const digest = artifactDigest(artifact);
+    if (this.#current !== undefined && this.#currentDigest === digest) {
+      return this.#current.host.run;
+    }
+    return this.#waiting.find((pending) => pending.digest === digest)?.run;
   }
 
   /**
@@ -334,6 +345,7 @@ export class Agent {
       return;
     }
     this.#current = opened.value;
+    this.#currentDigest = pending.digest;
     const { host } = opened.value;
     this.#execution.warm(artifact.dag);
     this.#tellLink();

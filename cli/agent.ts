@@ -11,7 +11,7 @@ import type { RunOutcome } from "../protocol/outcome.ts";
 import { newRunId } from "../protocol/run-id.ts";
 import type { Io } from "./io.ts";
 import { exitCodeOf as documentExitCode, loadPath } from "./load.ts";
-import { printDiagnostics, startExitCode } from "./print.ts";
+import { acceptExitCode, printDiagnostics, startExitCode } from "./print.ts";
 import { agentTable, findRoot, otherNames, readConfig, versionOf } from "./surroundings.ts";
 
 export interface AgentCommandOptions {
@@ -58,8 +58,9 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
       if (run === ownRun && exitsAfter(config)) ended.resolve(exitCodeOf(outcome));
     },
     onRefused: (code, detail) => {
-      // Nothing will change by itself, and nothing is left to do here.
-      if (config.dag === "" && code !== "twin") {
+      // Nothing will change by itself, and nothing is left to do here once open runs have ended.
+      const isIdle = started.ok && started.value.openRuns().length === 0;
+      if (config.dag === "" && code !== "twin" && isIdle) {
         io.stderr.write(`edgedag: the master refuses this node (${code}): ${detail}\n`);
         ended.resolve(exitCodes.refused);
       }
@@ -72,13 +73,13 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
   }
   const running = started.value;
   if (dag?.ok === true) {
-    ownRun = running.openRuns()[0];
+    ownRun = running.openRunOf(dag.value);
     if (ownRun === undefined) {
       ownRun = newRunId(dag.value.dag.attributes.dag, Date.now(), Math.random());
       const accepted = running.accept(ownRun, dag.value, config.params);
       if (!accepted.ok) {
         printDiagnostics(io, accepted.diagnostics);
-        ended.resolve(exitCodes.badDocument);
+        ended.resolve(acceptExitCode(accepted.diagnostics));
       }
     }
   }
@@ -95,7 +96,14 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
     io.stderr.write("edgedag: set EDGEDAG_DAG or EDGEDAG_MASTER: there is nothing to do\n");
     ended.resolve(exitCodes.config);
   }
+  let isStopping = false;
   stop.listen((signal) => {
+    if (isStopping) {
+      log.say("warn", `${signal} again: what runs is ended at once`);
+      ended.resolve(running.openRuns().length > 0 ? exitCodes.unfinished : exitCodes.ok);
+      return;
+    }
+    isStopping = true;
     log.say("info", `${signal}: draining for at most ${config.drainMs} ms`);
     void running.drain(config.drainMs).then(() => {
       ended.resolve(running.openRuns().length > 0 ? exitCodes.unfinished : exitCodes.ok);
@@ -118,7 +126,7 @@ function exitCodeOf(outcome: RunOutcome): number {
   return outcome.kind === "failed" ? exitCodes.runFailed : exitCodes.cancelled;
 }
 
-/** TERM and INT, and an abort from `edgedag up`; a second one is not waited out by the system. */
+/** TERM and INT, and an abort from `edgedag up`; also those that came before `listen`. */
 class StopSignals {
   readonly #abort: AbortSignal | undefined;
   #listener: ((signal: string) => void) | undefined;
@@ -132,6 +140,7 @@ class StopSignals {
   constructor(abort: AbortSignal | undefined) {
     this.#abort = abort;
     abort?.addEventListener("abort", this.#onAbort);
+    if (abort?.aborted === true) this.#onAbort();
     if (abort === undefined) {
       process.on("SIGTERM", this.#onSignal);
       process.on("SIGINT", this.#onSignal);

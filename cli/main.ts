@@ -7,6 +7,13 @@ import { findRoot, versionOf } from "./surroundings.ts";
 
 const io = { stdout: process.stdout, stderr: process.stderr };
 
+// A reader that goes away (`edgedag run ... | head`) is no reason to end what runs.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on("error", (error: Error) => {
+    if (!("code" in error) || error.code !== "EPIPE") throw error;
+  });
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const { env } = process;
   let code: number = exitCodes.ok;

@@ -15,6 +15,11 @@ export function startExitCode([first]: readonly Diagnostic[]): number {
   return first?.code === "E_RUNTIME_DIR" ? exitCodes.config : exitCodes.state;
 }
 
+/** The exit code when a run is not taken. */
+export function acceptExitCode([first]: readonly Diagnostic[]): number {
+  return first?.code.startsWith("E_STATE") ? exitCodes.state : exitCodes.badDocument;
+}
+
 /** `name=value` options: the value is JSON where it parses as such, else a text. */
 export function readParams(
   pairs: readonly string[],

@@ -36,6 +36,8 @@ export class RunView {
   #timer: NodeJS.Timeout | undefined;
   #drawn = 0;
   #quietItems = 0;
+  /** The task of the attempt that ended last: its task's end comes right behind it. */
+  #lastEnded = "";
 
   constructor(out: ViewStream) {
     this.#out = out;
@@ -49,17 +51,20 @@ export class RunView {
     attemptFinished: (task, attempt, { outcome, facts, retryAt }) => {
       this.#startedAt.delete(task);
       this.#progress.delete(task);
+      this.#lastEnded = task;
       if (retryAt !== undefined && outcome.kind === "failed") {
-        const why = describeFailure(outcome.failure);
+        const why = printable(describeFailure(outcome.failure));
         this.#line(`${this.#colour(33, "↻")} ${task}#${attempt} ${why}; it is tried again`);
       } else this.#ended(task, outcome, facts.wallMs);
     },
     taskFinished: (task, outcome) => {
-      if (outcome.kind === "skipped") this.#ended(task, outcome);
+      const isUntold = outcome.kind === "failed" && this.#lastEnded !== task;
+      if (outcome.kind === "skipped" || isUntold) this.#ended(task, outcome);
     },
     progress: (task, fraction, text) => {
       // Drawn with the next redraw, ten times a second.
-      this.#progress.set(task, text === undefined ? { fraction } : { fraction, text });
+      const shown = text === undefined ? {} : { text: printable(text.slice(0, 200)) };
+      this.#progress.set(task, { fraction, ...shown });
     },
   };
 
@@ -103,7 +108,7 @@ export class RunView {
     const time = wallMs === undefined ? "" : ` ${this.#colour(90, formatMs(wallMs))}`;
     const why =
       outcome.kind === "failed"
-        ? `: ${describeFailure(outcome.failure)}`
+        ? `: ${printable(describeFailure(outcome.failure))}`
         : outcome.kind === "skipped"
           ? this.#colour(90, ` skipped (${outcome.because})`)
           : "";
@@ -153,6 +158,11 @@ export class RunView {
   #colour(code: number, text: string): string {
     return this.#isLive ? `\x1b[${code}m${text}\x1b[0m` : text;
   }
+}
+
+/** Texts of tasks must not move the cursor or colour the terminal: what is drawn is counted. */
+function printable(text: string): string {
+  return text.replace(/\p{Cc}+/gu, " ");
 }
 
 function bar(share: number): string {

@@ -4,6 +4,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Agent } from "../agent/agent.ts";
 import type { Config } from "../agent/config.ts";
+import { StateLock } from "../agent/journal/state-lock.ts";
 import { describeFailure, type RunObserver } from "../agent/run-host.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { Json } from "../protocol/json.ts";
@@ -13,7 +14,7 @@ import { newRunId } from "../protocol/run-id.ts";
 import { runLogDir } from "../protocol/state-paths.ts";
 import type { Io } from "./io.ts";
 import { exitCodeOf as documentExitCode, loadPath } from "./load.ts";
-import { printDiagnostics, startExitCode } from "./print.ts";
+import { acceptExitCode, printDiagnostics, startExitCode } from "./print.ts";
 import { RunView, type ViewStream } from "./run-view.ts";
 import {
   agentTable,
@@ -87,13 +88,20 @@ async function runUntilEnd(
     return startExitCode(started.diagnostics);
   }
   const agent = started.value;
-  const resumed = agent.openRuns()[0];
+  const [resumed] = agent.openRuns();
+  if (resumed !== undefined && agent.openRunOf(artifact) !== resumed) {
+    const message = `run ${resumed} of another DAG has not ended in ${config.stateDir}`;
+    const remedy = "Run that DAG again with the same --state, or use another folder.";
+    printDiagnostics(io, [{ code: "E_STATE_OTHER", path: "--state", message, remedy }]);
+    await agent.close({ flushMs: 0 });
+    return exitCodes.state;
+  }
   const accepted =
     resumed === undefined ? agent.accept(runId, artifact, options.params) : undefined;
   if (accepted !== undefined && !accepted.ok) {
     printDiagnostics(io, accepted.diagnostics);
     await agent.close({ flushMs: 0 });
-    return exitCodes.badDocument;
+    return acceptExitCode(accepted.diagnostics);
   }
   const run = resumed ?? runId;
   const current = agent.current;
@@ -221,6 +229,10 @@ class Collected implements RunObserver {
   }
 
   taskFinished(task: string, outcome: Outcome): void {
+    // A task that failed before any attempt of its own.
+    if (outcome.kind === "failed" && !this.tasks.has(task)) {
+      this.failures.set(task, describeFailure(outcome.failure));
+    }
     this.#next.taskFinished?.(task, outcome);
   }
 
@@ -274,7 +286,11 @@ function newLocalState(runId: string): string {
   const parent = localStates();
   mkdirSync(parent, { recursive: true, mode: 0o700 });
   for (const name of localRuns(parent).slice(keptStates)) {
+    // One that goes on elsewhere holds its lock.
+    const lock = StateLock.take(join(parent, name));
+    if (!lock.ok) continue;
     rmSync(join(parent, name), { recursive: true, force: true });
+    lock.value.release();
   }
   return join(parent, runId);
 }
