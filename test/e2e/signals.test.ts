@@ -166,6 +166,46 @@ t.test("kill -9 of `edgedag run`: no process is left, and the same state goes on
   t.same(await box.shmFolders(), []);
 });
 
+t.test(
+  "a second SIGTERM ends the agent at once; its run goes on with the next start",
+  async (t) => {
+    await using box = await Box.create();
+    const dag = await box.write("dag.yaml", chain(box.dir));
+    const env = { EDGEDAG_DAG: dag, EDGEDAG_DRAIN: "1h" };
+    const agent = box.start(["agent"], { env });
+    await ran(box, ["first", "second"]);
+    agent.kill("SIGTERM");
+    await agent.says(/draining/);
+    t.equal((await agent.stop("SIGTERM")).code, exitCodes.unfinished);
+    await box.empty();
+    await box.write("go", "");
+    t.equal((await box.run(["agent"], { env })).code, exitCodes.ok);
+    t.same(await ran(box, ["third"]), ["first", "second", "second", "third"]);
+  },
+);
+
+t.test(
+  "another DAG on a state whose run has not ended: run refuses, the agent runs both",
+  async (t) => {
+    await using box = await Box.create();
+    const dag = await box.write("dag.yaml", chain(box.dir));
+    const other = await box.write(
+      "other.yaml",
+      `dag: other\ntasks:\n  a: { shell: "echo other >> ${box.dir}/ran" }\n`,
+    );
+    const cli = box.start(["run", dag, "--state", box.state]);
+    await ran(box, ["first", "second"]);
+    await cli.stop("SIGKILL");
+    const refused = await box.run(["run", other, "--state", box.state]);
+    t.equal(refused.code, exitCodes.state);
+    t.match(refused.stderr, /E_STATE_OTHER.*chain-\S+ of another DAG.*\n {4}\S/);
+    await box.write("go", "");
+    const agent = await box.run(["agent"], { env: { EDGEDAG_DAG: other } });
+    t.equal(agent.code, exitCodes.ok);
+    t.same((await ran(box, ["other"])).slice(-2), ["third", "other"], "one after the other");
+  },
+);
+
 t.test("a signal before anything has begun", async (t) => {
   await using box = await Box.create();
   const dag = await box.write("dag.yaml", chain(box.dir));

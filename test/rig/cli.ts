@@ -8,7 +8,7 @@ export const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/
 const edgedag = `${root}/bin/edgedag`;
 
 /** A net, not a measure: what hangs longer is killed, and the test sees the signal. */
-const lifeLimitMs = 60_000;
+const lifeLimitMs = 110_000;
 
 export interface CliEnd {
   code: number | null;
