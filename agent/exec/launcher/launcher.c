@@ -26,6 +26,11 @@
  * held for up to a millisecond so that they travel with what follows. With more than 256 KiB
  * unsent the pipes are not read at all, while deaths, timeouts and commands are.
  *
+ * Meter.  A process with a mark and EDGEDAG_WORKER_CLAIM in its environment shares that file with us:
+ * there we count what we have read of its pipes, under a sequence number that is odd while we read.
+ * With FIONREAD the worker then knows whether a call has written anything, and spares the marks of
+ * one that has not. The pipe's lock orders our read against its FIONREAD.
+ *
  * Who kills whom.  A stop (timeout, output limit, kill command) sends TERM and CONT to the leader's
  * group, waits the grace period, and then kills the tree: SIGSTOP from the top down, reading
  * /proc/<pid>/task/<tid>/children, until a pass finds nobody new, then SIGKILL from the bottom up. Pids
@@ -56,10 +61,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -79,6 +86,8 @@
 #define MAX_FRAME_BYTES (16u * 1024 * 1024)
 #define EVENTS_PER_TURN 8
 #define BUCKETS 1024
+#define PAGE_BYTES 65536
+#define METER_AT 64
 #define MS 1000000LL
 #define NEVER INT64_MAX
 #define LAZY_NS (1 * MS)      /* how long output and `started` may wait for company */
@@ -94,6 +103,12 @@ enum { /* where a start failed; the client makes a sentence of it */
   AT_RESOURCES = 1, AT_CWD, AT_LOOKUP, AT_EXEC, AT_INTERPRETER, AT_CHANNEL, AT_RLIMIT, AT_REQUEST
 };
 
+/* Our part of the page that agent and worker share (PROTOCOL.md, "Claim page"). */
+struct meter {
+  uint32_t sequence, unused;
+  double drained[2];
+};
+
 struct task {
   struct task *next, *prev, *next_id, *next_pid;
   uint32_t id, grace_ms;
@@ -104,6 +119,7 @@ struct task {
   double started_ms, wall_ms, user_ms, system_ms, rss_bytes;
   int code;
   uint8_t registered, dead, by_signal, stop, forced, leaked, has_mark;
+  struct meter *meter;
   uint8_t mark[8], carry[2][12], carry_len[2];
 };
 
@@ -248,6 +264,30 @@ static void send_out(void) {
   waits_out = waits;
 }
 
+/* ---- the meter ---- */
+
+static struct meter *open_meter(char **envp) {
+  static const char name[] = "EDGEDAG_WORKER_CLAIM=";
+  const char *path = NULL;
+  for (char **e = envp; *e; e++)
+    if (strncmp(*e, name, sizeof name - 1) == 0) path = *e + sizeof name - 1;
+  int fd = path ? open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+  if (fd < 0) return NULL;
+  struct stat s;
+  void *page = MAP_FAILED;
+  if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size == PAGE_BYTES)
+    page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  close(fd);
+  if (page == MAP_FAILED) return NULL;
+  struct meter *m = (struct meter *)(void *)((uint8_t *)page + METER_AT);
+  __atomic_store_n(&m->sequence, 2, __ATOMIC_SEQ_CST); /* 0 says that nobody counts */
+  return m;
+}
+
+static void close_meter(struct task *t) {
+  if (t->meter) munmap((uint8_t *)t->meter - METER_AT, PAGE_BYTES);
+}
+
 /* ---- the table of tasks ---- */
 
 static struct task *find_id(uint32_t id) {
@@ -283,6 +323,7 @@ static void remove_task(struct task *t) {
   p = &by_pid[(uint32_t)t->pid % BUCKETS];
   while (*p != t) p = &(*p)->next_pid;
   *p = t->next_pid;
+  close_meter(t);
   free(t);
 }
 
@@ -475,6 +516,17 @@ static void close_pipe(struct task *t, int s) {
   t->fd[s] = -1;
 }
 
+static ssize_t metered_read(struct task *t, int s, uint8_t *p) {
+  struct meter *m = t->meter;
+  if (!m) return read(t->fd[s], p, READ_BYTES);
+  __atomic_add_fetch(&m->sequence, 1, __ATOMIC_SEQ_CST);
+  ssize_t n = read(t->fd[s], p, READ_BYTES);
+  if (n > 0) m->drained[s] += (double)n;
+  if (__atomic_add_fetch(&m->sequence, 1, __ATOMIC_SEQ_CST) == 0)
+    __atomic_add_fetch(&m->sequence, 2, __ATOMIC_SEQ_CST);
+  return n;
+}
+
 /* One read of a pipe that is known to be readable or at its end. */
 static void read_pipe(struct task *t, int s, int readable) {
   static uint8_t scratch[READ_BYTES + 12];
@@ -483,7 +535,7 @@ static void read_pipe(struct task *t, int s, int readable) {
   if (readable && t->has_mark) {
     size_t carried = t->carry_len[s];
     memcpy(scratch, t->carry[s], carried);
-    n = read(t->fd[s], scratch + carried, READ_BYTES);
+    n = metered_read(t, s, scratch + carried);
     if (n > 0) emit_marked(t, s, scratch, carried + (size_t)n);
   } else if (readable) {
     n = read(t->fd[s], reserve(&out, HEADER_BYTES + READ_BYTES) + HEADER_BYTES, READ_BYTES);
@@ -644,6 +696,7 @@ static void spawn(uint32_t id, uint8_t *body, size_t size) {
     if (strncmp(*e, "PATH=", 5) == 0) l.path = *e + 5;
 
   struct task *t = need(calloc(1, sizeof *t));
+  if (body[16]) t->meter = open_meter(envp);
   int error = 0;
   pid_t pid = -1;
   if (pipe2(pipes[0], O_CLOEXEC) < 0 || pipe2(pipes[1], O_CLOEXEC) < 0) {
@@ -661,6 +714,7 @@ static void spawn(uint32_t id, uint8_t *body, size_t size) {
   if (pid < 0 || l.failed_at) {
     for (int s = 0; s < 2; s++)
       if (pipes[s][0] >= 0) close(pipes[s][0]);
+    close_meter(t);
     free(t);
     if (pid > 0) waitpid(pid, NULL, 0);
     return spawn_failed(id, pid < 0 ? AT_RESOURCES : l.failed_at, pid < 0 ? error : l.failed_errno);

@@ -65,6 +65,8 @@ export interface Call {
   readonly listener: CallListener;
   startedAt: number | undefined;
   end: CallEnd | undefined;
+  /** Its end is known, and no marks come for it. */
+  isUnmarked: boolean;
   stdoutBytes: number;
   stderrBytes: number;
   /**

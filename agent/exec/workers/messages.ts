@@ -11,7 +11,8 @@ export interface Hello {
   pid: number;
 }
 
-export type Done = { id: number } & (
+/** `unmarked`: it has written nothing, and no marks of it come. */
+export type Done = { id: number; unmarked?: true } & (
   | { kind: "succeeded"; result?: Json; resultFile?: ResultFile; facts: Facts }
   | { kind: "failed"; failure: Failure; facts: Facts }
   | { kind: "skipped" }
@@ -64,6 +65,12 @@ function decodeHello(fields: Fields): WorkerMessage | undefined {
 }
 
 function decodeDone(fields: Fields): Done | undefined {
+  const done = decodeEnd(fields);
+  if (fields.unmarked === true && done !== undefined) done.unmarked = true;
+  return done;
+}
+
+function decodeEnd(fields: Fields): Done | undefined {
   const id = fields.id;
   if (typeof id !== "number") return undefined;
   if (fields.skipped === true) return { id, kind: "skipped" };

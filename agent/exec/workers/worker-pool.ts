@@ -157,6 +157,7 @@ export class WorkerPool {
       },
       startedAt: undefined,
       end: undefined,
+      isUnmarked: false,
       stdoutBytes: 0,
       stderrBytes: 0,
       claim: 0,

@@ -62,6 +62,9 @@ export class Worker {
   /** How many of `#calls` have been answered, and from where on marks of each stream are missing. */
   #answered = 0;
   readonly #marked = { stdout: 0, stderr: 0 };
+  /** Output of which the call is not known yet. */
+  readonly #undecided: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
+  #isDeciding = false;
   #outgoing: string[] = [];
   readonly #said: Said = { env: undefined, run: undefined, cwd: undefined };
   #socket: Socket | undefined;
@@ -232,6 +235,8 @@ export class Worker {
     this.#isDone = true;
     this.#retire(reason);
     // What the task left behind may still write: there is no telling for whom.
+    this.#tellUndecided("stdout");
+    this.#tellUndecided("stderr");
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
     this.#process.kill(0);
@@ -250,12 +255,47 @@ export class Worker {
       this.#giveUp(`the worker answered call ${done.id}, which does not run`);
       return false;
     }
-    this.#answered += 1;
-    call.end = done;
+    this.#accept(call, done);
     return true;
   }
 
+  #accept(call: Call, done: Done): void {
+    this.#answered += 1;
+    call.end = done;
+    call.isUnmarked = done.unmarked === true || done.kind === "returned";
+  }
+
   #output(stream: "stdout" | "stderr", bytes: Buffer): void {
+    this.#skipUnmarked(stream);
+    const call = this.#calls[this.#marked[stream]];
+    const undecided = this.#undecided[stream];
+    const isSure = call === undefined || call.end !== undefined || this.#isLast(call);
+    if (isSure && undecided.length === 0) {
+      this.#tell(stream, bytes);
+      return;
+    }
+    // The calls before the one that wrote this may have ended without marks. Then their answers
+    // were on the page or on the channel before it began: after this turn both have been read.
+    undecided.push(Buffer.from(bytes));
+    if (this.#isDeciding) return;
+    this.#isDeciding = true;
+    setImmediate(() => {
+      this.#isDeciding = false;
+      if (this.#isGone) return;
+      this.#takeHeld();
+      this.#tellUndecided("stdout");
+      this.#tellUndecided("stderr");
+      this.#settle();
+    });
+    this.#takeHeld();
+  }
+
+  #tellUndecided(stream: "stdout" | "stderr"): void {
+    this.#skipUnmarked(stream);
+    for (const bytes of this.#undecided[stream].splice(0)) this.#tell(stream, bytes);
+  }
+
+  #tell(stream: "stdout" | "stderr", bytes: Buffer): void {
     const call = this.#calls[this.#marked[stream]];
     if (call === undefined) {
       if (this.#hello === undefined) this.#tail = lastBytes(this.#tail, bytes);
@@ -268,17 +308,19 @@ export class Worker {
   }
 
   #mark(stream: "stdout" | "stderr", id: number): void {
-    // Nearly always the first. Those before it have no marks: they were not run.
+    // Those before it have no marks, and have written nothing.
     let at = this.#marked[stream];
     while (at < this.#calls.length && this.#calls[at]?.id !== id) at += 1;
     // After a retirement the marks are no longer waited for, and may still come.
     if (at === this.#calls.length) return;
+    this.#marked[stream] = at;
+    for (const bytes of this.#undecided[stream].splice(0)) this.#tell(stream, bytes);
     this.#marked[stream] = at + 1;
     this.#settle();
   }
 
   #skipUnmarked(stream: "stdout" | "stderr"): void {
-    while (this.#calls[this.#marked[stream]]?.end?.kind === "returned") this.#marked[stream] += 1;
+    while (this.#calls[this.#marked[stream]]?.isUnmarked === true) this.#marked[stream] += 1;
   }
 
   /** Finishes the calls whose answer and marks have all come. */
@@ -365,6 +407,8 @@ export class Worker {
   }
 
   #marksMissing(): void {
+    this.#tellUndecided("stdout");
+    this.#tellUndecided("stderr");
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
     this.kill(0);
@@ -491,8 +535,7 @@ export class Worker {
     for (const done of message.done) {
       const call = this.#calls[this.#answered];
       if (call?.id !== done.id) continue;
-      this.#answered += 1;
-      call.end = done;
+      this.#accept(call, done);
       this.#early.add(done.id);
     }
   }
@@ -555,6 +598,8 @@ export class Worker {
     // One of those whose answers are held has broken the channel: none of them counts as well.
     const isLost = end.kind === "exited" && end.exitCode === channelLostCode;
     if (!isLost) this.#takeHeld();
+    this.#tellUndecided("stdout");
+    this.#tellUndecided("stderr");
     this.#marked.stdout = this.#answered;
     this.#marked.stderr = this.#answered;
     while (this.#answered > 0) this.#finishFirst();

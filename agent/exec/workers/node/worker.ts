@@ -130,8 +130,8 @@ export class NodeWorker {
       return true;
     }
     if (call.after === true && !this.#isLastOk) {
-      this.#clean(call.id);
-      this.#hold(`{"id":${call.id},"skipped":true}`);
+      const unmarked = this.#clean(call.id);
+      this.#hold(`{"id":${call.id},"skipped":true${unmarked}}`);
       return true;
     }
     const entry = this.#loader.known(call, this.#run);
@@ -266,7 +266,7 @@ export class NodeWorker {
     if (this.#exitCode !== undefined) this.#retire("the task called process.exit");
     this.#exitCode = undefined;
     if (process.exitCode !== undefined) process.exitCode = undefined;
-    this.#clean(call.id);
+    facts += this.#clean(call.id);
     this.#hold(`{"id":${call.id},${answer},${facts}}`);
     if (this.#retired !== undefined || now - this.#lastFlush > flushMs) this.#flush();
   }
@@ -277,10 +277,13 @@ export class NodeWorker {
     if (this.#page?.hold(answer) === false) this.#flush();
   }
 
-  #clean(id: number): void {
+  /** What the answer says of the marks. */
+  #clean(id: number): string {
     const left = this.#hygiene.leftover();
     if (left !== undefined) this.#retire(left);
     if (process.cwd() !== this.#enteredCwd) this.#enteredCwd = "";
+    if (this.#page?.hasWritten() === false) return `,"unmarked":true`;
+    this.#page?.marked(12);
     this.#mark.writeUInt32LE(id, 8);
     try {
       writeAll(1, this.#mark, 12);
@@ -288,6 +291,7 @@ export class NodeWorker {
     } catch (error) {
       this.#retire(`the worker's output cannot be marked: ${String(error)}`);
     }
+    return "";
   }
 
   #flush(): void {

@@ -143,8 +143,8 @@ class Worker:
 
     def _skip(self, call, call_id):
         self._pass(call)
-        self._clean(call_id)
-        self._answer('{"id":%d,"skipped":true}' % call_id)
+        unmarked = self._clean(call_id)
+        self._answer('{"id":%d,"skipped":true%s}' % (call_id, unmarked))
 
     def _return(self, call, call_id):
         self._pass(call)
@@ -187,13 +187,15 @@ class Worker:
             answer = '"ok":true,"result":%s' % text
             self.kept.add(call_id, text)
         self.last_ok = answer[5] == "t"
-        self._clean(call_id)
-        self._answer('{"id":%d,%s,%s}' % (call_id, answer, facts))
+        unmarked = self._clean(call_id)
+        self._answer('{"id":%d,%s,%s%s}' % (call_id, answer, facts, unmarked))
         if self.retired is not None or perf_counter() - self.last_flush > FLUSH_SECONDS:
             self._flush()
 
     def _clean(self, call_id):
-        """Puts the worker back in order, then marks the end of this call's output."""
+        """Puts the worker back in order, then marks the end of this call's output.
+
+        Returns what the answer says of the marks."""
         hygiene = self.hygiene
         dirty = None
         if _package.thread_count() > 0:
@@ -216,10 +218,17 @@ class Worker:
             hygiene.reset_signals()
         if sys.stdout is not self.out or sys.stderr is not self.err:
             hygiene.restore_streams(self.out, self.err)
+        if dirty is not None and self.retired is None:
+            self.retired = dirty
         mark = self.mark + call_id.to_bytes(4, "little")
+        page = self.page
         try:
             self.out.flush()
             self.err.flush()
+            if page is not None:
+                if not page.has_written():
+                    return ',"unmarked":true'
+                page.marked(len(mark))
             os.write(1, mark)
             os.write(2, mark)
         except ValueError:
@@ -228,8 +237,7 @@ class Worker:
             self._write_mark(mark)
         except OSError:
             self._write_mark(mark)
-        if dirty is not None and self.retired is None:
-            self.retired = dirty
+        return ""
 
     def _write_mark(self, mark):
         for fd in (1, 2):
