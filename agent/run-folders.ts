@@ -1,5 +1,5 @@
 // The folders of one run: where its tasks work, where large values lie, what is removed when.
-import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
 
@@ -38,6 +38,10 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
   for (const folder of [folders.work, folders.shm, folders.objects]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
+  // Left by attempts that nothing is known of: the next ones may get the same numbers.
+  for (const name of readdirSync(folders.shm)) {
+    if (name.endsWith(".result")) rmSync(join(folders.shm, name), { recursive: true });
+  }
   const modules = join(folders.work, "node_modules");
   if (!existsSync(join(modules, "edgedag"))) {
     mkdirSync(modules, { recursive: true });
@@ -49,9 +53,4 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
 /** Removes what only a running run needs; the working folder and the log stay for people. */
 export function closeRunFolders(folders: RunFolders): void {
   rmSync(folders.shm, { recursive: true, force: true });
-}
-
-/** Copies a folder's file; reflinks where the file system can. */
-export function copyFile(from: string, to: string): void {
-  cpSync(from, to, { mode: 2 /* COPYFILE_FICLONE */ });
 }

@@ -445,7 +445,13 @@ export class RunHost {
     entry.attempt = executor.start(
       made.spec,
       {
-        started: () => observer.attemptStarted?.(key, number),
+        // Not when it is sent off: it may wait behind others, and come back without having begun.
+        started: () => {
+          if (this.#isOver) return;
+          report.attemptStarted(key, number);
+          this.#publish(key, "started");
+          observer.attemptStarted?.(key, number);
+        },
         output: (stream, bytes) => {
           entry[stream] ??= this.#options.log.stream(key, number, stream);
           entry[stream].write(bytes);
@@ -455,8 +461,6 @@ export class RunHost {
       },
       behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
     );
-    report.attemptStarted(key, number);
-    this.#publish(key, "started");
   }
 
   #ended(entry: InFlight, end: AttemptEnd | "returned"): void {

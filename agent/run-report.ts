@@ -43,6 +43,8 @@ export class RunReport {
   readonly #options: ReportOptions;
   readonly #started = new Map<string, { task: string; attempt: number; at: number }>();
   readonly #progress = new Map<string, { at: number; late: NodeJS.Timeout | undefined }>();
+  /** Attempts in flight: others have no progress, whatever their tasks say. */
+  readonly #live = new Set<string>();
   readonly #pending = new Set<Promise<unknown>>();
   readonly #recorded: Set<string>;
   readonly artifacts: Artifact[] = [];
@@ -60,6 +62,7 @@ export class RunReport {
 
   attemptStarted(task: string, attempt: number): void {
     if (!this.#options.ships) return;
+    this.#live.add(`${task}#${attempt}`);
     this.#started.set(`${task}#${attempt}`, { task, attempt, at: Date.now() });
     this.#timer ??= setTimeout(() => this.#reportStarted(), startedAfterMs).unref();
   }
@@ -69,6 +72,7 @@ export class RunReport {
     end: AttemptEnd,
   ): void {
     this.#started.delete(`${task}#${attempt}`);
+    this.#live.delete(`${task}#${attempt}`);
     const progress = this.#progress.get(`${task}#${attempt}`);
     clearTimeout(progress?.late);
     this.#progress.delete(`${task}#${attempt}`);
@@ -93,6 +97,7 @@ export class RunReport {
   /** At most one record a second and attempt; the last one always goes out while it runs. */
   progress(task: string, attempt: number, { fraction, text }: Progress): void {
     const key = `${task}#${attempt}`;
+    if (!this.#live.has(key)) return;
     const now = Date.now();
     const known = this.#progress.get(key) ?? { at: 0, late: undefined };
     clearTimeout(known.late);
