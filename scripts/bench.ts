@@ -1,7 +1,7 @@
 // Runs the benchmarks of test/bench, each in a process of its own with a time limit, prints their
 // table and writes build/bench.json; with --write the table of docs/performance.md too. A row that
 // fails or hangs is said in the table, ends with all its processes, and does not stop the others.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
@@ -52,7 +52,11 @@ if (values.help || unknown.length > 0 || (values.write && positionals.length > 0
 }
 
 // What is measured as installed is built from what is here.
-execFileSync(join(root, "scripts/build"), { stdio: ["ignore", "ignore", "inherit"] });
+const build = spawnSync(join(root, "scripts/build"), { stdio: ["ignore", "ignore", "inherit"] });
+if (build.status !== 0) {
+  process.stderr.write("bench: scripts/build failed; nothing was measured\n");
+  process.exit(1);
+}
 const start = performance.now();
 const folder = mkdtempSync(join(tmpdir(), "edgedag-bench-"));
 const report: Report = {
