@@ -163,6 +163,7 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: "",
       shown: "the agent's own store",
       about: "redis:// URL of a Redis or Valkey to use as the tasks' store.",
+      secret: true, // it may hold a password
     },
     storeQuotaBytes: {
       name: "EDGEDAG_STORE_QUOTA",
