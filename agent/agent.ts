@@ -12,7 +12,7 @@ import type { Capabilities, RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern } from "../protocol/state-paths.ts";
-import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
+import { keepArtifact, readKeptArtifact, removeArtifacts } from "./artifact-store.ts";
 import { heldLevels, hostMemoryBytes } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
@@ -457,9 +457,17 @@ export class Agent {
   }
 
   #removeExpired(): void {
-    for (const { run, folder } of this.#journal.expiredRuns()) {
-      rmSync(folder, { recursive: true, force: true });
-      this.#journal.forgetRun(run);
+    const expired = this.#journal.expiredRuns();
+    try {
+      for (const { run, folder } of expired) {
+        rmSync(folder, { recursive: true, force: true });
+        this.#journal.forgetRun(run);
+      }
+      if (expired.length > 0) {
+        removeArtifacts(this.#options.config.stateDir, this.#journal.digests());
+      }
+    } catch (error) {
+      this.#options.say("warn", `old runs cannot be removed: ${String(error)}`);
     }
   }
 

@@ -1,6 +1,14 @@
 // The artifacts that the agent has accepted: kept by digest, so that a run can go on after a
 // restart without the place it came from.
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import { artifactDigest, canonicalJson, sha256Hex } from "../protocol/canonical.ts";
@@ -24,6 +32,16 @@ export function keepArtifact(
   writeFileSync(`${path}.new`, text, { mode: 0o600, flush: sync });
   renameSync(`${path}.new`, path);
   return digest;
+}
+
+/** Removes the artifacts that no run needs any more. Throws what the file system throws. */
+export function removeArtifacts(stateDir: string, wanted: ReadonlySet<string>): void {
+  const folder = join(stateDir, "artifacts");
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) {
+    const [digest = ""] = name.split(".");
+    if (!wanted.has(digest)) rmSync(join(folder, name), { force: true });
+  }
 }
 
 /** An artifact that `keepArtifact` wrote. Throws when it is not there or was changed. */

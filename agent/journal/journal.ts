@@ -202,6 +202,11 @@ export class Journal {
     return runs.map((run) => ({ run, folder: runDir(this.#options.stateDir, run) }));
   }
 
+  /** Digests of the artifacts that known runs were made from. */
+  digests(): Set<string> {
+    return this.#runs.digests();
+  }
+
   forgetRun(run: string): Result<null> {
     return this.#attempt(() => {
       this.#runs.forget(run);

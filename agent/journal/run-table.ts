@@ -77,6 +77,12 @@ export class RunTable {
     return this.#open.has(run) || this.#statements.known.get(run) !== undefined;
   }
 
+  /** Of all runs that are known. */
+  digests(): Set<string> {
+    const written = this.#statements.digests.all().map((row) => String(row.digest));
+    return new Set([...written, ...this.#begun.map(({ start }) => start.digest)]);
+  }
+
   /** Undoes a `begin` that could not be written. */
   withdraw(run: string): void {
     const entry = this.#entry(run);
@@ -215,6 +221,7 @@ function prepare(database: DatabaseSync) {
       "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id >= ? AND id < ? LIMIT ?)",
     ),
     finishRun: sql("UPDATE runs SET outcome = ?, finished_at = ?, last_seq = ? WHERE no = ?"),
+    digests: sql("SELECT DISTINCT digest FROM runs"),
     known: sql("SELECT 1 FROM runs WHERE run = ?"),
     deleteRun: sql("DELETE FROM runs WHERE run = ? AND outcome IS NOT NULL"),
     logPosition: sql("UPDATE runs SET log_segment = ?, log_end = ? WHERE no = ?"),
