@@ -1,11 +1,13 @@
 // One process of the real command line: its output as it grows, its end, its signals.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { patienceMs, until } from "./until.ts";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 const edgedag = `${root}/bin/edgedag`;
+
+const hasSetpriv = spawnSync("setpriv", ["--pdeathsig", "KILL", "true"]).status === 0;
 
 /** A net, not a measure: what hangs longer is killed, and the test sees the signal. */
 const lifeLimitMs = 110_000;
@@ -46,10 +48,15 @@ export class Cli {
 
   /** With `mounts` every program on the way execs the next, so the pid is the command's own. */
   static start(args: readonly string[], { env, cwd, mounts }: StartOptions): Cli {
-    const [program, argv]: [string, string[]] =
+    const command = [edgedag, ...args];
+    const mounted =
       mounts === undefined
-        ? [edgedag, [...args]]
-        : ["unshare", ["-m", "sh", "-euc", `${mounts}\nexec "$@"`, "sh", edgedag, ...args]];
+        ? command
+        : ["unshare", "-m", "sh", "-euc", `${mounts}\nexec "$@"`, "sh", ...command];
+    // A test that is killed itself cannot dispose of its box.
+    const [program = "", ...argv] = hasSetpriv
+      ? ["setpriv", "--pdeathsig", "KILL", "--", ...mounted]
+      : mounted;
     return new Cli(spawn(program, argv, { env, cwd, stdio: ["ignore", "pipe", "pipe"] }));
   }
 
