@@ -15,7 +15,7 @@ export const exitCodes = {
   unavailable: 69,
   /** A bug of ours. */
   internal: 70,
-  /** The state directory cannot be written, is full, or another agent holds it. */
+  /** The state directory cannot be written, is full, held, or has another DAG's open run. */
   state: 73,
   /** The run did not end by itself: it was drained before its end and can be resumed. */
   unfinished: 75,
