@@ -53,6 +53,12 @@ const channelLost: Failure = {
   detail: "the function closed the worker's channel: it closed descriptors that are not its own",
 };
 
+/** `isDue`: page and channel have been, or are just being, read after it came. */
+interface Piece {
+  bytes: Buffer;
+  isDue: boolean;
+}
+
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #events: WorkerEvents;
@@ -63,8 +69,8 @@ export class Worker {
   #answered = 0;
   readonly #marked = { stdout: 0, stderr: 0 };
   /** Output of which the call is not known yet. */
-  readonly #undecided: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
-  #isDeciding = false;
+  readonly #undecided: { stdout: Piece[]; stderr: Piece[] } = { stdout: [], stderr: [] };
+  #isLookPlanned = false;
   #outgoing: string[] = [];
   readonly #said: Said = { env: undefined, run: undefined, cwd: undefined };
   #socket: Socket | undefined;
@@ -90,6 +96,8 @@ export class Worker {
   readonly #ghosts = new Set<number>();
   /** Answered from the claim page; the same answers are still to come on the channel. */
   readonly #early = new Set<number>();
+  /** Read from the claim page, not accepted yet. */
+  readonly #ahead = new Map<number, Done>();
   #queueTimer: NodeJS.Timeout | undefined;
   #decideTimer: NodeJS.Timeout | undefined;
   #askedAt = 0;
@@ -255,6 +263,7 @@ export class Worker {
       this.#giveUp(`the worker answered call ${done.id}, which does not run`);
       return false;
     }
+    this.#ahead.delete(done.id);
     this.#accept(call, done);
     return true;
   }
@@ -275,24 +284,35 @@ export class Worker {
       return;
     }
     // The calls before the one that wrote this may have ended without marks. Then their answers
-    // were on the page or on the channel before it began: after this turn both have been read.
-    undecided.push(Buffer.from(bytes));
-    if (this.#isDeciding) return;
-    this.#isDeciding = true;
-    setImmediate(() => {
-      this.#isDeciding = false;
-      if (this.#isGone) return;
-      this.#takeHeld();
-      this.#tellUndecided("stdout");
-      this.#tellUndecided("stderr");
-      this.#settle();
-    });
+    // were on the page or on the channel before it began. The page is read first, as answers move
+    // from it to the channel; and the channel by a poll that begins after now, hence the next turn.
+    undecided.push({ bytes: Buffer.from(bytes), isDue: false });
     this.#takeHeld();
+    if (this.#isLookPlanned) return;
+    this.#isLookPlanned = true;
+    setImmediate(() => this.#lookAtChannel());
   }
 
-  #tellUndecided(stream: "stdout" | "stderr"): void {
+  #lookAtChannel(): void {
+    this.#isLookPlanned = false;
+    for (const piece of this.#undecided.stdout) piece.isDue = true;
+    for (const piece of this.#undecided.stderr) piece.isDue = true;
+    setImmediate(() => {
+      if (this.#isGone) return;
+      this.#tellUndecided("stdout", true);
+      this.#tellUndecided("stderr", true);
+      this.#settle();
+    });
+  }
+
+  #tellUndecided(stream: "stdout" | "stderr", onlyDue = false): void {
+    this.#acceptAhead();
     this.#skipUnmarked(stream);
-    for (const bytes of this.#undecided[stream].splice(0)) this.#tell(stream, bytes);
+    const undecided = this.#undecided[stream];
+    while (undecided[0] !== undefined && (undecided[0].isDue || !onlyDue)) {
+      const piece = undecided.shift();
+      if (piece !== undefined) this.#tell(stream, piece.bytes);
+    }
   }
 
   #tell(stream: "stdout" | "stderr", bytes: Buffer): void {
@@ -314,7 +334,7 @@ export class Worker {
     // After a retirement the marks are no longer waited for, and may still come.
     if (at === this.#calls.length) return;
     this.#marked[stream] = at;
-    for (const bytes of this.#undecided[stream].splice(0)) this.#tell(stream, bytes);
+    for (const { bytes } of this.#undecided[stream].splice(0)) this.#tell(stream, bytes);
     this.#marked[stream] = at + 1;
     this.#settle();
   }
@@ -325,6 +345,7 @@ export class Worker {
 
   /** Finishes the calls whose answer and marks have all come. */
   #settle(): void {
+    this.#acceptAhead();
     this.#skipUnmarked("stdout");
     this.#skipUnmarked("stderr");
     const { stdout, stderr } = this.#marked;
@@ -533,10 +554,21 @@ export class Worker {
     // The task can write there too. What is on the channel counts.
     if (message?.kind !== "done") return;
     for (const done of message.done) {
+      const isOpen = this.#calls.some((call) => call.id === done.id && call.end === undefined);
+      if (isOpen) this.#ahead.set(done.id, done);
+    }
+    this.#acceptAhead();
+  }
+
+  /** Answers before those of the page may still be on the channel: then these wait for them. */
+  #acceptAhead(): void {
+    while (this.#ahead.size > 0) {
       const call = this.#calls[this.#answered];
-      if (call?.id !== done.id) continue;
+      const done = call === undefined ? undefined : this.#ahead.get(call.id);
+      if (call === undefined || done === undefined) return;
+      this.#ahead.delete(call.id);
+      this.#early.add(call.id);
       this.#accept(call, done);
-      this.#early.add(done.id);
     }
   }
 
