@@ -55,14 +55,18 @@ export class Attempts {
     const { task: instance, attempt, outcome } = event;
     const id = this.#books.idOf(instance);
     const expected = table.attemptOf(instance);
-    if ((id !== "running" && id !== "stopping") || attempt !== expected) {
+    const isInFlight = id === "running" || id === "stopping" || id === "queued";
+    if (!isInFlight || attempt !== expected) {
       const what = `attempt ${table.keyOf(instance)}#${attempt} finished in state ${id}`;
       throw new Error(`${what}, attempt ${expected} was expected`);
     }
-    const { pace, graph } = this.#books;
+    const { pace, graph, slots, progress } = this.#books;
+    // Another worker has taken it before its turn came here.
+    const hasBegun = this.#isQueued(instance) && outcome.kind !== "cancelled";
+    if (hasBegun && !slots.isFirst(instance)) progress.counts.attempts += 1;
     pace.note(at(graph.functions, table.taskIndexOf(instance)), event.wallMs);
     this.#leaveSlot(instance, outcome.kind === "succeeded");
-    if (id === "running" && outcome.kind === "failed") {
+    if (id !== "stopping" && outcome.kind === "failed") {
       const policy = table.taskOf(instance).retries;
       const { failure } = outcome;
       const delayMs = retries.delayAfter({ instance, policy, failure, random: event.random });
@@ -187,10 +191,13 @@ export class Attempts {
     const isFirst = slots.isFirst(instance);
     // A handed one that comes back was told to stop, and so was everything behind it.
     const isCondition = isFirst || this.#isQueued(instance);
-    const behind = isSuccess || !isCondition ? [] : slots.behind(instance);
+    const behind = isCondition ? slots.behind(instance) : [];
     const slot = slots.remove(instance);
-    this.#takeBack(behind);
-    if (!isFirst) return;
+    if (!isSuccess) this.#takeBack(behind);
+    if (!isFirst) {
+      if (isSuccess) this.#freeNext(behind);
+      return;
+    }
     progress.counts.running -= 1;
     admission.release(instance);
     this.#promote(slot);
@@ -219,6 +226,11 @@ export class Attempts {
       table.forgetAttempt(instance);
       this.#neverBegan(instance);
     }
+  }
+
+  /** The condition of the first of them is met before its turn comes: it has none any more. */
+  #freeNext([next]: readonly Instance[]): void {
+    if (next !== undefined && this.#books.idOf(next) === "handed") this.#books.move(next, QUEUED);
   }
 
   #isQueued(instance: Instance): boolean {

@@ -8,7 +8,7 @@ import type { Instance, Millis } from "./events.ts";
  * awaiting   a `wait_for` event has not been published yet
  * ready      may start as soon as a slot, its pool and its resources are free
  * handed     given to a worker behind the instance `after`, on the condition that it succeeds
- * queued     given to a worker behind others, whatever becomes of them
+ * queued     given to a worker behind others, whatever becomes of them; another worker may take it
  * running    an attempt is in flight
  * stopping   the attempt was told to stop
  * delayed    backs off before its next attempt
@@ -43,8 +43,8 @@ export const legalMoves = {
   evaluating: ["evaluating", "awaiting", "ready", "expanded", "finished"],
   awaiting: ["evaluating", "ready", "finished"],
   ready: ["running", "queued", "finished"],
-  handed: ["running", "waiting", "stopping"],
-  queued: ["running", "ready", "stopping"],
+  handed: ["running", "queued", "waiting", "stopping"],
+  queued: ["running", "ready", "stopping", "delayed", "finished"],
   running: ["stopping", "delayed", "ready", "finished"],
   stopping: ["finished"],
   delayed: ["ready", "finished"],

@@ -156,3 +156,27 @@ t.test("a drain queues nothing more", async (t) => {
   for (let i = 4; i < 35; i += 1) t.same(run.endAfter(`w${i}`, quickMs), [`w${i} succeeded`]);
   t.same(run.endAfter("w35", quickMs), ["w35 succeeded", "drained"]);
 });
+
+t.test("a queued call that another worker runs may end before its turn", async (t) => {
+  const { run } = warmed(wide(8));
+  t.same(run.endAfter("w6", quickMs), ["w6 succeeded"]);
+  t.match(run.stateIds(), { w4: "running", w5: "queued", w6: "finished", w7: "queued" });
+  t.same(run.fail("w7"), ["w7 failed: exit-code"]);
+  t.same(run.endAfter("w4", quickMs), ["w4 succeeded"]);
+  t.same(run.endAfter("w5", quickMs), ["w5 succeeded", "run failed: w7"]);
+  t.match(run.state.counts, { attempts: 8, running: 0, succeeded: 7, failed: 1 });
+});
+
+t.test("what counts on a queued call has no condition once that has succeeded", async (t) => {
+  const tasks = wide(7);
+  tasks.w6 = { ...python, priority: -1 };
+  tasks.next = { ...python, needs: ["w6"], priority: -1 };
+  const { run } = warmed(tasks);
+  run.endAfter("w4", quickMs);
+  t.same(run.state.dump().slots, [["w5", "w6", "next"]]);
+  t.match(run.stateIds(), { w6: "queued", next: "handed" });
+  t.same(run.endAfter("w6", quickMs), ["w6 succeeded"], "it ran elsewhere");
+  t.match(run.stateIds(), { w5: "running", next: "queued" });
+  t.same(run.endAfter("next", quickMs), ["next succeeded"]);
+  t.same(run.endAfter("w5", quickMs), ["w5 succeeded", "run succeeded"]);
+});

@@ -28,10 +28,12 @@ function play(dag: RandomDag, choices: number[], mayCancel: boolean): SimulatedS
 
 t.test("a run without a cancel ends as the reference model says", async (t) => {
   let revocations = 0;
+  let overtakings = 0;
   fc.assert(
     fc.property(dagArbitrary, choicesArbitrary, (dag, choices) => {
       const shell = play(dag, choices, false);
       revocations += shell.revocations;
+      overtakings += shell.overtakings;
       const expected = expectedOf(dag);
       const tasks = Object.fromEntries(
         [...shell.ends].map(([i, outcome]) => [shell.state.keyOf(i), say(outcome)]),
@@ -41,6 +43,7 @@ t.test("a run without a cancel ends as the reference model says", async (t) => {
     { numRuns },
   );
   t.ok(revocations > numRuns / 100, `${revocations} queued calls came back in ${numRuns} runs`);
+  t.ok(overtakings > numRuns / 100, `${overtakings} were run by another worker`);
 });
 
 t.test("a run that is cancelled at any time ends, and in order", async (t) => {

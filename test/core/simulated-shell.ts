@@ -27,6 +27,8 @@ export class SimulatedShell {
   isCancelled = false;
   /** Queued calls that came back. */
   revocations = 0;
+  /** Queued calls that another worker ran. */
+  overtakings = 0;
   state: RunState;
   readonly #dag: RandomDag;
   readonly #choices: number[];
@@ -103,6 +105,7 @@ export class SimulatedShell {
     else if (whim === 34) this.#sayStale();
     else if (whim === 33 && this.#isDraining) this.#resume();
     else if (whim > 27 && whim < 33) this.#revokeOne();
+    else if (whim > 24 && whim < 28) this.#overtake();
     else this.#goOn();
   }
 
@@ -116,6 +119,29 @@ export class SimulatedShell {
       this.revocations += 1;
       this.#revoke(instance, call);
     }
+  }
+
+  /** Another worker runs a queued call before its turn comes. */
+  #overtake(): void {
+    const queued = [...this.#calls].filter(
+      ([, { behind, isFree }]) => isFree && behind !== undefined,
+    );
+    const [instance, call] = queued[this.#pick(Math.max(1, queued.length))] ?? [];
+    if (instance === undefined || call === undefined) {
+      this.#goOn();
+      return;
+    }
+    this.overtakings += 1;
+    const outcome = this.#scripted(instance);
+    this.#calls.delete(instance);
+    this.#begun.set(instance, call.attempt);
+    if (outcome.kind !== "succeeded") this.#dropBehind(instance);
+    const next = this.#behind(instance)?.[1];
+    if (next !== undefined) {
+      next.behind = call.behind;
+      next.isFree = true;
+    }
+    this.#feedEnd(instance, outcome, call.attempt);
   }
 
   #goOn(): void {
@@ -262,8 +288,8 @@ export class SimulatedShell {
 
   #finish(instance: Instance, call: Call, outcome: Outcome): void {
     this.#calls.delete(instance);
-    if (outcome.kind === "succeeded") this.#promoteBehind(instance);
-    else this.#dropBehind(instance);
+    if (outcome.kind !== "succeeded") this.#dropBehind(instance);
+    this.#promoteBehind(instance);
     this.#feedEnd(instance, outcome, call.attempt);
   }
 
@@ -290,12 +316,12 @@ export class SimulatedShell {
   #dropBehind(instance: Instance): Instance[] {
     const [next, call] = this.#behind(instance) ?? [];
     if (next === undefined || call === undefined) return [];
-    if (call.isFree) {
-      this.#promoteBehind(instance);
-      return [];
-    }
+    if (call.isFree) return [];
     this.#calls.delete(next);
     const dropped = this.#dropBehind(next);
+    // The first that does not count on it takes its place.
+    const left = this.#behind(next)?.[1];
+    if (left !== undefined) left.behind = instance;
     return [next, ...dropped];
   }
 
