@@ -17,6 +17,7 @@
  */
 
 const refreshMs = 2000;
+const refreshMostMs = 10_000;
 const logLinesKept = 2000;
 const runsStep = 100;
 const runsMost = 1000;
@@ -32,7 +33,18 @@ const page = byId("page");
 /** @type {HTMLElement} */
 const note = byId("note");
 
+/** What buttons could not do; it stays until the next click, the note only until the next refresh. @type {HTMLElement} */
+const problem = byId("problem");
+
 // ---- the API ----
+
+class ApiError extends Error {
+  /** @param {string} message @param {number} status */
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
 
 /** @param {string} path @param {AbortSignal} signal @param {string} [method] @returns {Promise<Response>} */
 async function api(path, signal, method = "GET") {
@@ -45,7 +57,7 @@ async function api(path, signal, method = "GET") {
     signal.throwIfAborted();
     return api(path, signal, method);
   }
-  if (!response.ok) throw new Error(await sentence(response));
+  if (!response.ok) throw new ApiError(await sentence(response), response.status);
   byId("forget").hidden = token === null;
   return response;
 }
@@ -86,12 +98,12 @@ function askToken(isWrong) {
   return asking;
 }
 
-/** @param {unknown} error */
-function report(error) {
+/** @param {unknown} error @param {HTMLElement} [place] */
+function report(error, place = note) {
   if (error instanceof DOMException && error.name === "AbortError") return;
   // What fetch throws when there is no answer at all.
   const isGone = error instanceof TypeError && /fetch|network/i.test(error.message);
-  note.textContent = isGone
+  place.textContent = isGone
     ? "The master does not answer; asking again."
     : error instanceof Error
       ? error.message
@@ -178,10 +190,11 @@ function table(head, rows, empty) {
 function button(text, act) {
   const element = make("button", { type: "button" }, text);
   element.addEventListener("click", async () => {
+    problem.textContent = "";
     try {
       await act();
     } catch (error) {
-      report(error);
+      report(error, problem);
     }
   });
   return element;
@@ -592,7 +605,7 @@ function taskSection() {
           isFiltered ? "No task fits." : "No task was heard of yet.",
         ),
         ...(unheard > 0 && !isOver
-          ? [make("p", { class: "soft" }, `${unheard} have not begun.`)]
+          ? [make("p", { class: "soft" }, `Tasks that have not begun: ${unheard}.`)]
           : []),
         ...(left > 0 ? [] : [make("p", { class: "soft" }, `Only ${itemsShown} items are shown.`)]),
       );
@@ -718,7 +731,10 @@ function logSection(path, signal, isOver) {
   });
 
   let reading = new AbortController();
+  let count = 0;
   const start = () => {
+    count = 0;
+    hint.textContent = "";
     reading.abort();
     reading = new AbortController();
     text.replaceChildren();
@@ -729,14 +745,15 @@ function logSection(path, signal, isOver) {
     const either = AbortSignal.any([signal, reading.signal]);
     followLog(`${path}/log`, query, either, isOver, add).catch(report);
   };
-  let count = 0;
   /** @param {LogLine[]} lines */
   const add = (lines) => {
+    count += lines.length;
     text.append(...lines.slice(-logLinesKept).map(logLine));
-    count = text.childNodes.length > 0 ? count + lines.length : 0;
     while (text.childNodes.length > logLinesKept) text.firstChild?.remove();
-    const isCut = text.childNodes.length === logLinesKept;
-    hint.textContent = isCut ? `The last ${logLinesKept} lines; the download has all.` : "";
+    hint.textContent =
+      count > logLinesKept
+        ? `The last ${logLinesKept} of ${count} lines; the download has all.`
+        : "";
     if (isFollowing.checked) text.scrollTop = text.scrollHeight;
   };
   for (const control of [task, level, origin]) control.addEventListener("change", start);
@@ -995,6 +1012,7 @@ async function route() {
   leaving = new AbortController();
   const { signal } = leaving;
   note.textContent = "";
+  problem.textContent = "";
   const refresh = pageOfAddress()(signal);
   while (!signal.aborted) {
     const began = performance.now();
@@ -1002,10 +1020,16 @@ async function route() {
       if (!document.hidden) await refresh();
       note.textContent = "";
     } catch (error) {
+      if (error instanceof ApiError && error.status === 404) {
+        leaving.abort();
+        page.replaceChildren(make("h1", {}, "Not found"), make("p", {}, error.message));
+        return;
+      }
       report(error);
     }
     // A run with many thousand tasks must not keep the master busy with its page alone.
-    await pause(Math.max(refreshMs, 5 * (performance.now() - began)), signal);
+    const waitMs = 5 * (performance.now() - began);
+    await pause(Math.min(Math.max(refreshMs, waitMs), refreshMostMs), signal);
   }
 }
 
