@@ -146,7 +146,10 @@ export class Link {
         this.#events.connected(message.acked);
         break;
       case "disconnected":
-        this.#events.disconnected(message.detail, message.retryInMs);
+        // An end that was asked for is no news.
+        if (this.#closed === undefined) {
+          this.#events.disconnected(message.detail, message.retryInMs);
+        }
         break;
       case "refused":
         this.#events.refused(message);
