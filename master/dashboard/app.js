@@ -104,7 +104,7 @@ function report(error, place = note) {
   // What fetch throws when there is no answer at all.
   const isGone = error instanceof TypeError && /fetch|network/i.test(error.message);
   place.textContent = isGone
-    ? "The master does not answer; asking again."
+    ? `The master does not answer${place === note ? "; asking again" : ""}.`
     : error instanceof Error
       ? error.message
       : String(error);
