@@ -48,6 +48,7 @@ t.test("a run that cannot be opened is told once, tried again, and then runs", a
   rmSync(blocked, { recursive: true, force: true });
   writeFileSync(blocked, "a file in the place of a folder");
   await rig.accept("blocked", short);
+  // Two more tries come in this time: that nothing is said cannot be waited for otherwise.
   await new Promise((resolve) => setTimeout(resolve, 2500));
   t.equal(rig.said.filter((line) => line.includes("cannot be opened")).length, 1);
   rmSync(blocked);

@@ -39,7 +39,7 @@ t.test("an unfinished run of another DAG is not taken for this one", async (t) =
   await box.write("state/go", "");
   const agent = await box.run(["agent"], { env: { EDGEDAG_DAG: short } });
   t.equal(agent.code, 0);
-  t.match(agent.stderr, /run long-\S+ succeeded[^]*run short-\S+ succeeded/);
+  t.match(agent.stderr, /run long-\S+ succeeded[\s\S]*run short-\S+ succeeded/);
 });
 
 t.test("a task that fails before it has an attempt is told with the reason", async (t) => {
