@@ -1,5 +1,5 @@
 // The folders of one run: where its tasks work, where large values lie, what is removed when.
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
 
@@ -42,6 +42,8 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
   for (const name of readdirSync(folders.shm)) {
     if (name.endsWith(".result")) rmSync(join(folders.shm, name), { recursive: true });
   }
+  // A package.json of somebody else's above the state folder must not decide how tasks are read.
+  if (folders.isNew) writeFileSync(join(root, "package.json"), "{}\n");
   const modules = join(folders.work, "node_modules");
   if (!existsSync(join(modules, "edgedag"))) {
     mkdirSync(modules, { recursive: true });

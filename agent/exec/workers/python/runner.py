@@ -47,6 +47,8 @@ class Worker:
         # Of the call before; None: it was returned.
         self.last_ok = True
         self.last_flush = 0.0
+        # The result of the call that ends, when it is a text: it may be kept as it is.
+        self.long_text = None
         self.run = None
         self.cwd = None
         self.entered_cwd = None
@@ -129,6 +131,8 @@ class Worker:
                 result = _await(result)
             if not self.forked:
                 text = self.results.text(result)
+                if kind is str:
+                    self.long_text = result
             # What the result holds may write when it goes: that must come before the mark.
             result = None
         except SystemExit as exit:
@@ -140,6 +144,7 @@ class Worker:
             self._leave_child(code, failure)
         _package.call = None
         self._finish(call_id, entry, text, code, failure, started_at, seconds)
+        self.long_text = None
 
     def _skip(self, call, call_id):
         self._pass(call)
@@ -284,7 +289,7 @@ class Worker:
             return self._failed(self.values.NotJson(
                 "the result of %d bytes cannot be written to %s: %s; return less, or write a file"
                 " and return its path" % (len(data), folder, error.strerror)))
-        self.kept.add_file(call_id, path)
+        self.kept.add_file(call_id, path, self.long_text)
         return '"ok":true,"resultFile":%s,"sizeBytes":%d' % (self.results.text(path), len(data))
 
     def _failed(self, error):

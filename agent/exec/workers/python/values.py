@@ -6,6 +6,11 @@ from json import decoder, encoder
 
 INLINE_BYTES = 64 << 10
 KEPT_RESULTS = 64
+# Large texts are kept as they are, too: they cannot change, so a later call may have the same one.
+KEPT_TEXTS = 4
+LONG_TEXT = 4096
+# What a JSON string has to escape, of ASCII.
+_ESCAPED = bytes(range(32)) + b'"\\'
 _LEAVES = {int, float, str, bool, type(None)}
 
 decode = json.JSONDecoder().decode
@@ -21,6 +26,7 @@ class Kept:
     def __init__(self):
         self._texts = {}
         self._file = (None, None)
+        self._values = {}
 
     def add(self, call_id, text):
         texts = self._texts
@@ -28,11 +34,18 @@ class Kept:
         if len(texts) > KEPT_RESULTS:
             del texts[next(iter(texts))]
 
-    def add_file(self, call_id, path):
+    def add_file(self, call_id, path, value=None):
+        """`value` is the result itself when it is a text."""
         self.add(call_id, ("file", path))
+        if value is not None:
+            values = self._values
+            values[call_id] = value
+            if len(values) > KEPT_TEXTS:
+                del values[next(iter(values))]
 
     def clear(self):
         self._texts.clear()
+        self._values.clear()
         self._file = (None, None)
 
     def resolve(self, value):
@@ -56,7 +69,8 @@ class Kept:
         if text is None:
             raise NotJson("the result of call %s is no longer kept in this worker" % ref["call"])
         if type(text) is tuple:
-            return self._from_file(text[1], path)
+            value = self._values.get(ref["call"])
+            return value if value is not None and not path else self._from_file(text[1], path)
         return _member(decode(text), path, "the result")
 
     def _from_file(self, name, path):
@@ -122,6 +136,11 @@ class Results:
             return "null"
         if kind is int:
             return int.__repr__(value)
+        if kind is str and len(value) > LONG_TEXT and value.isascii():
+            # Looking for what must be escaped is three times faster than the encoder.
+            raw = value.encode()
+            if len(raw.translate(None, _ESCAPED)) == len(raw):
+                return '"%s"' % value
         try:
             text = "".join(self._encode(value, 0))
         except (TypeError, ValueError, RecursionError, OverflowError):
