@@ -5,46 +5,20 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Json } from "../protocol/json.ts";
 import type { RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
-import type { CancelledBy, Facts, Failure, Outcome, RunOutcome } from "../protocol/outcome.ts";
+import type { CancelledBy, Failure, Outcome, RunOutcome } from "../protocol/outcome.ts";
 import type { AttemptFactory } from "./attempt-factory.ts";
-import type { Capacity, Command, Instance, RunEvent } from "./core/events.ts";
+import type { Capacity, Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { Attempt, AttemptEnd, Executor, ResultFile } from "./exec/attempt.ts";
+import { describeFailure, describeRun } from "./describe.ts";
+import type { AttemptEnd, Executor } from "./exec/attempt.ts";
+import { Flights } from "./flights.ts";
 import type { Journal } from "./journal/journal.ts";
-import type { LogStream, RunLog } from "./log/run-log.ts";
-import { Percentiles } from "./percentiles.ts";
+import { type AttemptFinished, isForScheduler, type JournaledEvent } from "./journaled-event.ts";
+import type { RunLog } from "./log/run-log.ts";
+import type { RunChannel, RunObserver } from "./run-observer.ts";
 import { noFacts, type RunReport } from "./run-report.ts";
 import type { RunResults } from "./run-results.ts";
 import { readTaskMessage } from "./task-messages.ts";
-
-/** What the journal keeps of an event: the event itself, and what came with it. */
-export type JournaledEvent =
-  | Exclude<RunEvent, { type: "attempt-finished" }>
-  | (Extract<RunEvent, { type: "attempt-finished" }> & {
-      facts?: Facts;
-      result?: Json;
-      file?: ResultFile;
-    })
-  /** Not for the scheduler: a large result or artifact is on record. */
-  | { type: "object-kept"; key: string }
-  /** Not for the scheduler: a task has named an artifact, which may not be on record yet. */
-  | { type: "artifact-named"; task: string; attempt: number; path: string; name?: string }
-  /** Not for the scheduler: cancelled before it began, which it is told when it begins. */
-  | { type: "cancel-asked"; by: CancelledBy };
-
-/** What a person or a test sees of a run while it goes on. Calls must be quick. */
-export interface RunObserver {
-  attemptStarted?(task: string, attempt: number): void;
-  attemptFinished?(task: string, attempt: number, end: AttemptEnd & { retryAt?: number }): void;
-  taskFinished?(task: string, outcome: Outcome): void;
-  progress?(task: string, fraction: number, text?: string): void;
-}
-
-/** The part of the store that a run needs. */
-export interface RunChannel {
-  publish(channel: string, message: string): void;
-  close(): Promise<void>;
-}
 
 export interface RunHostOptions {
   run: string;
@@ -70,25 +44,6 @@ export interface RunHostOptions {
   broken(error: unknown): void;
 }
 
-/** An attempt in flight, as the shell sees it. */
-interface InFlight {
-  instance: Instance;
-  number: number;
-  attempt: Attempt | undefined;
-  stdout: LogStream | undefined;
-  stderr: LogStream | undefined;
-  /** When that ended which made this attempt possible; Unix milliseconds with fractions. */
-  cause: number | undefined;
-  /** Unix milliseconds with fractions, once it has ended. */
-  endedAt: number | undefined;
-  /** What it was handed out behind, and what was handed out behind it. */
-  before: InFlight | undefined;
-  next: InFlight | undefined;
-  stoppedBy: CancelledBy | undefined;
-  /** It does not count on what it was handed out behind. */
-  isFree: boolean;
-}
-
 /** Output without any event is written after this time at the latest. */
 const quietFlushMs = 10;
 /** A longer timer of Node.js ends at once. */
@@ -96,8 +51,7 @@ export const longestTimerMs = 2 ** 31 - 1;
 
 export class RunHost {
   readonly #options: RunHostOptions;
-  readonly #inFlight = new Map<Instance, InFlight>();
-  readonly #gaps = new Percentiles();
+  readonly #flights: Flights;
   readonly #drained = Promise.withResolvers<void>();
   #inbox: JournaledEvent[] = [];
   #isScheduled = false;
@@ -116,6 +70,18 @@ export class RunHost {
   constructor(options: RunHostOptions) {
     this.#options = options;
     this.#startedAt = options.now();
+    const { state, factory, executor, log, now, random } = options;
+    this.#flights = new Flights({
+      state,
+      factory,
+      executor,
+      log,
+      now,
+      random,
+      post: (event) => this.#post(event),
+      started: (task, attempt) => this.#attemptStarted(task, attempt),
+      wrote: () => this.#flushSoon(),
+    });
   }
 
   get run(): string {
@@ -128,10 +94,7 @@ export class RunHost {
 
   /** Keys of the tasks that run now, with their attempt. */
   running(): { task: string; attempt: number }[] {
-    const { state } = this.#options;
-    return [...this.#inFlight.values()]
-      .filter(({ instance }) => !["handed", "queued"].includes(state.stateOf(instance).id))
-      .map((entry) => ({ task: state.keyOf(entry.instance), attempt: entry.number }));
+    return this.#flights.running();
   }
 
   /** Tasks reach the agent through this channel; it is closed when the run ends. */
@@ -233,8 +196,7 @@ export class RunHost {
     clearTimeout(this.#wake);
     clearTimeout(this.#quiet);
     clearTimeout(this.#deadline);
-    for (const entry of this.#inFlight.values()) entry.attempt?.stop(0);
-    this.#inFlight.clear();
+    this.#flights.abandon();
     this.#options.log.close();
     this.#channel?.close().catch(() => {
       // Its thread is gone: so is the store.
@@ -323,7 +285,7 @@ export class RunHost {
     if (event.type === "attempt-finished") this.#reportAttempt(event, commands);
     for (const command of commands) this.#carryOut(command);
     if (event.type === "attempt-finished" || event.type === "attempt-returned") {
-      this.#releaseBehind(event.task);
+      this.#flights.release(event.task);
     }
   }
 
@@ -334,7 +296,7 @@ export class RunHost {
     else if (event.result !== undefined) results.set(event.task, { value: event.result });
   }
 
-  #noteCause(event: Extract<JournaledEvent, { type: "attempt-finished" }>): void {
+  #noteCause(event: AttemptFinished): void {
     const { startedAt, wallMs } = event.facts ?? noFacts;
     const endedAt =
       startedAt === undefined || wallMs === undefined ? event.now : startedAt + wallMs;
@@ -345,16 +307,12 @@ export class RunHost {
     const { factory, now } = this.#options;
     switch (command.type) {
       case "start-attempt":
-        this.#startAttempt(command);
+        if (this.state.taskOf(command.task).retries.lost === 0) this.#startsOnlyOnce = true;
+        this.#flights.start(command, this.#cause);
         break;
-      case "stop-attempt": {
-        const entry = this.#inFlight.get(command.task);
-        if (entry === undefined) break;
-        entry.stoppedBy = command.by;
-        if (entry.attempt === undefined) this.#giveBack(entry);
-        else entry.attempt.stop(this.#options.state.taskOf(command.task).graceMs);
+      case "stop-attempt":
+        this.#flights.stop(command);
         break;
-      }
       case "evaluate-when": {
         const { task } = command;
         const holds = factory.evaluateWhen(task);
@@ -396,156 +354,17 @@ export class RunHost {
     this.#post({ type: "evaluation-failed", task, now: this.#options.now(), failure });
   }
 
-  // ---- attempts ----
-
-  #startAttempt(command: Extract<Command, { type: "start-attempt" }>): void {
-    const { task, attempt, behind, isFree = false } = command;
-    const { state } = this.#options;
-    const entry: InFlight = {
-      instance: task,
-      number: attempt,
-      attempt: undefined,
-      stdout: undefined,
-      stderr: undefined,
-      cause: this.#cause,
-      endedAt: undefined,
-      before: undefined,
-      next: undefined,
-      stoppedBy: undefined,
-      isFree,
-    };
-    this.#inFlight.set(task, entry);
-    if (state.taskOf(task).retries.lost === 0) this.#startsOnlyOnce = true;
-    // The one before may have ended already, with its end still in the inbox: held until then.
-    const head =
-      behind === undefined ? undefined : (this.#inFlight.get(behind) ?? this.#ends.get(behind));
-    const isBehindEnded = behind !== undefined && this.#ends.has(behind);
-    if (head !== undefined) {
-      head.next = entry;
-      entry.before = head;
-    }
-    // Held here while what it needs cannot be told to the worker as a reference.
-    const isHeld = head?.attempt === undefined || isBehindEnded || !this.#mayFollow(entry);
-    if (behind !== undefined && isHeld) return;
-    this.#execute(entry, head?.attempt);
-  }
-
-  #execute(entry: InFlight, behind?: Attempt): void {
-    const { factory, state, executor, observer, report } = this.#options;
-    const { instance, number } = entry;
-    const made = factory.make(instance, number, (task) => {
-      const needed = this.#inFlight.get(state.graph.indexOf.get(task) ?? -1);
-      return needed?.attempt?.call;
-    });
-    const key = state.keyOf(instance);
-    if (!made.ok) {
-      this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
-      return;
-    }
-    entry.attempt = executor.start(
-      made.spec,
-      {
-        // Not when it is sent off: it may wait behind others, and come back without having begun.
-        started: () => {
-          if (this.#isOver) return;
-          report.attemptStarted(key, number);
-          this.#publish(key, "started");
-          observer.attemptStarted?.(key, number);
-        },
-        output: (stream, bytes) => {
-          entry[stream] ??= this.#options.log.stream(key, number, stream);
-          entry[stream].write(bytes);
-          this.#flushSoon();
-        },
-        ended: (end) => this.#ended(entry, end),
-      },
-      behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
-    );
-  }
-
-  #ended(entry: InFlight, end: AttemptEnd | "returned"): void {
-    const { instance, number } = entry;
-    entry.stdout?.end();
-    entry.stderr?.end();
-    // Taken back by the scheduler in the meantime: what a worker says of it no longer matters.
-    if (this.#inFlight.get(instance) !== entry) return;
-    if (end === "returned" && this.#options.state.stateOf(instance).id === "handed") {
-      // Still behind a task whose end the scheduler has not seen: held until then.
-      entry.attempt = undefined;
-      return;
-    }
-    this.#inFlight.delete(instance);
-    const { now, random } = this.#options;
-    this.#ends.set(instance, entry);
-    if (end === "returned") {
-      this.#post({ type: "attempt-returned", task: instance, attempt: number, now: now() });
-      return;
-    }
-    const { outcome, facts, result, file } = end;
-    const by = entry.stoppedBy;
-    const { startedAt, wallMs } = facts;
-    if (startedAt !== undefined) {
-      if (wallMs !== undefined) entry.endedAt = startedAt + wallMs;
-      const cause = entry.before?.endedAt ?? entry.cause;
-      if (cause !== undefined) this.#gaps.add(Math.max(0, startedAt - cause));
-      entry.before = undefined; // else a chain would keep all of itself in memory
-    }
-    this.#post({
-      type: "attempt-finished",
-      task: instance,
-      attempt: number,
-      outcome:
-        outcome.kind === "cancelled" && by !== undefined ? { kind: "cancelled", by } : outcome,
-      now: now(),
-      random: random(),
-      ...(wallMs === undefined ? {} : { wallMs }),
-      facts,
-      ...(result === undefined ? {} : { result }),
-      ...(file === undefined ? {} : { file }),
-    });
-  }
-
-  /** Entries whose end is on its way through the inbox. */
-  readonly #ends = new Map<Instance, InFlight>();
-
-  #giveBack(entry: InFlight): void {
-    this.#ended(entry, "returned");
-  }
-
-  /** What was handed out behind an instance that is over: started now, or forgotten. */
-  #releaseBehind(instance: Instance): void {
-    const ended = this.#ends.get(instance);
-    this.#ends.delete(instance);
-    const { state } = this.#options;
-    let before = ended;
-    for (let entry = ended?.next; entry !== undefined; before = entry, entry = entry.next) {
-      const { id } = state.stateOf(entry.instance);
-      const isCurrent = this.#inFlight.get(entry.instance) === entry;
-      if (!isCurrent) continue;
-      if (id !== "running" && id !== "handed" && id !== "queued" && id !== "stopping") {
-        this.#inFlight.delete(entry.instance); // taken back
-        continue;
-      }
-      if (entry.attempt !== undefined) continue;
-      if (id === "stopping") this.#giveBack(entry);
-      else if (before === ended) this.#execute(entry);
-      else if (before?.attempt !== undefined && this.#mayFollow(entry)) {
-        this.#execute(entry, before.attempt);
-      }
-    }
-  }
-
-  /** Whether it can be handed to a worker while the one before it has not ended. */
-  #mayFollow({ instance, isFree }: InFlight): boolean {
-    return isFree || this.#options.factory.plan(instance).isDeferrable;
-  }
-
   // ---- telling ----
 
-  #reportAttempt(
-    event: Extract<JournaledEvent, { type: "attempt-finished" }>,
-    commands: readonly Command[],
-  ): void {
+  #attemptStarted(task: string, attempt: number): void {
+    if (this.#isOver) return;
+    const { report, observer } = this.#options;
+    report.attemptStarted(task, attempt);
+    this.#publish(task, "started");
+    observer.attemptStarted?.(task, attempt);
+  }
+
+  #reportAttempt(event: AttemptFinished, commands: readonly Command[]): void {
     const { state, report, observer } = this.#options;
     const { task: instance, attempt, outcome, facts = noFacts, result, file } = event;
     const key = state.keyOf(instance);
@@ -574,7 +393,7 @@ export class RunHost {
   }
 
   /** Also after a restart: files that are on record already are not recorded again. */
-  #keepFiles(event: Extract<JournaledEvent, { type: "attempt-finished" }>): void {
+  #keepFiles(event: AttemptFinished): void {
     const { state, report } = this.#options;
     const { task: instance, attempt, outcome, file } = event;
     const key = state.keyOf(instance);
@@ -676,8 +495,8 @@ export class RunHost {
 
   #summary(): RunSummary {
     const { succeeded, failed, skipped, cancelled, attempts, total } = this.state.counts;
-    const p50 = this.#gaps.at(0.5);
-    const p99 = this.#gaps.at(0.99);
+    const p50 = this.#flights.gaps.at(0.5);
+    const p99 = this.#flights.gaps.at(0.99);
     return {
       tasks: total,
       succeeded,
@@ -692,55 +511,6 @@ export class RunHost {
   }
 }
 
-type Note = Extract<JournaledEvent, { type: "object-kept" | "artifact-named" | "cancel-asked" }>;
-
-function isForScheduler(event: JournaledEvent): event is Exclude<JournaledEvent, Note> {
-  const { type } = event;
-  return type !== "object-kept" && type !== "artifact-named" && type !== "cancel-asked";
-}
-
 function round3(value: number): number {
   return Math.round(value * 1000) / 1000;
-}
-
-/** A failure in one sentence, for people. */
-export function describeFailure(failure: Failure): string {
-  switch (failure.reason) {
-    case "exit-code":
-      return `it ended with exit code ${failure.code}`;
-    case "signal":
-      return `it was ended by ${failure.signal}`;
-    case "bad-result":
-      return failure.detail;
-    case "timeout":
-      return `it took longer than ${failure.limitMs} ms`;
-    case "cpu-time":
-      return `it used more than ${failure.limitMs} ms of CPU time`;
-    case "out-of-memory":
-      return "it ran out of memory";
-    case "output-limit":
-      return `it wrote more than ${failure.limitBytes} bytes`;
-    case "pids-limit":
-      return `it made more than ${failure.limit} processes`;
-    case "disk-limit":
-      return `it wrote more than ${failure.limitBytes} bytes to disk`;
-    case "spawn":
-      return `it could not be started: ${failure.detail} (${failure.errno})`;
-    case "sandbox":
-    case "backend":
-      return failure.detail;
-    case "lost":
-      return `it was lost${failure.detail === undefined ? "" : `: ${failure.detail}`}`;
-    case "internal":
-      return `a bug of edgedag: ${failure.detail}`;
-  }
-}
-
-/** `succeeded`, `failed (a, b)` or `was cancelled by user`. */
-export function describeRun(outcome: RunOutcome): string {
-  if (outcome.kind === "succeeded") return "succeeded";
-  if (outcome.kind === "cancelled") return `was cancelled by ${outcome.by}`;
-  const { failed } = outcome;
-  const more = failed.length > 5 ? ` and ${failed.length - 5} more` : "";
-  return `failed (${failed.slice(0, 5).join(", ")}${more})`;
 }

@@ -1,0 +1,215 @@
+// The attempts of a run that are in flight, and those that are held back until what they stand
+// behind is over. Carries out starts and stops; every end becomes an event exactly once.
+import type { CancelledBy } from "../protocol/outcome.ts";
+import type { AttemptFactory } from "./attempt-factory.ts";
+import type { Command, Instance } from "./core/events.ts";
+import type { RunState } from "./core/run-state.ts";
+import type { Attempt, AttemptEnd, Executor } from "./exec/attempt.ts";
+import type { JournaledEvent } from "./journaled-event.ts";
+import type { LogStream, RunLog } from "./log/run-log.ts";
+import { Percentiles } from "./percentiles.ts";
+import { noFacts } from "./run-report.ts";
+
+export type StartAttempt = Extract<Command, { type: "start-attempt" }>;
+export type StopAttempt = Extract<Command, { type: "stop-attempt" }>;
+
+export interface FlightsOptions {
+  state: RunState;
+  factory: AttemptFactory;
+  executor: Executor;
+  log: RunLog;
+  /** Unix milliseconds that never jump. */
+  now(): number;
+  random(): number;
+  post(event: JournaledEvent): void;
+  /** It runs now. */
+  started(task: string, attempt: number): void;
+  /** It has written something. */
+  wrote(): void;
+}
+
+/** An attempt in flight, as the shell sees it. */
+interface InFlight {
+  instance: Instance;
+  number: number;
+  attempt: Attempt | undefined;
+  stdout: LogStream | undefined;
+  stderr: LogStream | undefined;
+  /** When that ended which made this attempt possible; Unix milliseconds with fractions. */
+  cause: number | undefined;
+  /** Unix milliseconds with fractions, once it has ended. */
+  endedAt: number | undefined;
+  /** What it was handed out behind, and what was handed out behind it. */
+  before: InFlight | undefined;
+  next: InFlight | undefined;
+  stoppedBy: CancelledBy | undefined;
+  /** It does not count on what it was handed out behind. */
+  isFree: boolean;
+}
+
+export class Flights {
+  readonly #options: FlightsOptions;
+  readonly #inFlight = new Map<Instance, InFlight>();
+  /** Entries whose end is on its way through the inbox. */
+  readonly #ends = new Map<Instance, InFlight>();
+  /** From a task's end to its successor's start, in milliseconds. */
+  readonly gaps = new Percentiles();
+
+  constructor(options: FlightsOptions) {
+    this.#options = options;
+  }
+
+  /** Keys of the tasks that run now, with their attempt. */
+  running(): { task: string; attempt: number }[] {
+    const { state } = this.#options;
+    return [...this.#inFlight.values()]
+      .filter(({ instance }) => !["handed", "queued"].includes(state.stateOf(instance).id))
+      .map((entry) => ({ task: state.keyOf(entry.instance), attempt: entry.number }));
+  }
+
+  /** `cause`: when that ended which made it possible; Unix milliseconds with fractions. */
+  start({ task, attempt, behind, isFree }: StartAttempt, cause: number | undefined): void {
+    const entry: InFlight = {
+      instance: task,
+      number: attempt,
+      attempt: undefined,
+      stdout: undefined,
+      stderr: undefined,
+      cause,
+      endedAt: undefined,
+      before: undefined,
+      next: undefined,
+      stoppedBy: undefined,
+      isFree: isFree === true,
+    };
+    this.#inFlight.set(task, entry);
+    // The one before may have ended already, with its end still in the inbox: held until then.
+    const head =
+      behind === undefined ? undefined : (this.#inFlight.get(behind) ?? this.#ends.get(behind));
+    const isBehindEnded = behind !== undefined && this.#ends.has(behind);
+    if (head !== undefined) {
+      head.next = entry;
+      entry.before = head;
+    }
+    // Held here while what it needs cannot be told to the worker as a reference.
+    const isHeld = head?.attempt === undefined || isBehindEnded || !this.#mayFollow(entry);
+    if (behind !== undefined && isHeld) return;
+    this.#execute(entry, head?.attempt);
+  }
+
+  stop({ task, by }: StopAttempt): void {
+    const entry = this.#inFlight.get(task);
+    if (entry === undefined) return;
+    entry.stoppedBy = by;
+    if (entry.attempt === undefined) this.#giveBack(entry);
+    else entry.attempt.stop(this.#options.state.taskOf(task).graceMs);
+  }
+
+  /** What was handed out behind an instance that is over: started now, or forgotten. */
+  release(instance: Instance): void {
+    const ended = this.#ends.get(instance);
+    this.#ends.delete(instance);
+    const { state } = this.#options;
+    let before = ended;
+    for (let entry = ended?.next; entry !== undefined; before = entry, entry = entry.next) {
+      const { id } = state.stateOf(entry.instance);
+      const isCurrent = this.#inFlight.get(entry.instance) === entry;
+      if (!isCurrent) continue;
+      if (id !== "running" && id !== "handed" && id !== "queued" && id !== "stopping") {
+        this.#inFlight.delete(entry.instance); // taken back
+        continue;
+      }
+      if (entry.attempt !== undefined) continue;
+      if (id === "stopping") this.#giveBack(entry);
+      else if (before === ended) this.#execute(entry);
+      else if (before?.attempt !== undefined && this.#mayFollow(entry)) {
+        this.#execute(entry, before.attempt);
+      }
+    }
+  }
+
+  /** Kills everything; nothing more is told of it. */
+  abandon(): void {
+    for (const entry of this.#inFlight.values()) entry.attempt?.stop(0);
+    this.#inFlight.clear();
+  }
+
+  #execute(entry: InFlight, behind?: Attempt): void {
+    const { factory, state, executor, log } = this.#options;
+    const { instance, number } = entry;
+    const made = factory.make(instance, number, (task) => {
+      const needed = this.#inFlight.get(state.graph.indexOf.get(task) ?? -1);
+      return needed?.attempt?.call;
+    });
+    const key = state.keyOf(instance);
+    if (!made.ok) {
+      this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
+      return;
+    }
+    entry.attempt = executor.start(
+      made.spec,
+      {
+        // Not when it is sent off: it may wait behind others, and come back without having begun.
+        started: () => this.#options.started(key, number),
+        output: (stream, bytes) => {
+          entry[stream] ??= log.stream(key, number, stream);
+          entry[stream].write(bytes);
+          this.#options.wrote();
+        },
+        ended: (end) => this.#ended(entry, end),
+      },
+      behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
+    );
+  }
+
+  #ended(entry: InFlight, end: AttemptEnd | "returned"): void {
+    const { instance, number } = entry;
+    entry.stdout?.end();
+    entry.stderr?.end();
+    // Taken back by the scheduler in the meantime: what a worker says of it no longer matters.
+    if (this.#inFlight.get(instance) !== entry) return;
+    if (end === "returned" && this.#options.state.stateOf(instance).id === "handed") {
+      // Still behind a task whose end the scheduler has not seen: held until then.
+      entry.attempt = undefined;
+      return;
+    }
+    this.#inFlight.delete(instance);
+    const { now, random, post } = this.#options;
+    this.#ends.set(instance, entry);
+    if (end === "returned") {
+      post({ type: "attempt-returned", task: instance, attempt: number, now: now() });
+      return;
+    }
+    const { outcome, facts, result, file } = end;
+    const by = entry.stoppedBy;
+    const { startedAt, wallMs } = facts;
+    if (startedAt !== undefined) {
+      if (wallMs !== undefined) entry.endedAt = startedAt + wallMs;
+      const cause = entry.before?.endedAt ?? entry.cause;
+      if (cause !== undefined) this.gaps.add(Math.max(0, startedAt - cause));
+      entry.before = undefined; // else a chain would keep all of itself in memory
+    }
+    post({
+      type: "attempt-finished",
+      task: instance,
+      attempt: number,
+      outcome:
+        outcome.kind === "cancelled" && by !== undefined ? { kind: "cancelled", by } : outcome,
+      now: now(),
+      random: random(),
+      ...(wallMs === undefined ? {} : { wallMs }),
+      facts,
+      ...(result === undefined ? {} : { result }),
+      ...(file === undefined ? {} : { file }),
+    });
+  }
+
+  #giveBack(entry: InFlight): void {
+    this.#ended(entry, "returned");
+  }
+
+  /** Whether it can be handed to a worker while the one before it has not ended. */
+  #mayFollow({ instance, isFree }: InFlight): boolean {
+    return isFree || this.#options.factory.plan(instance).isDeferrable;
+  }
+}
