@@ -20,6 +20,7 @@ const internals = process as unknown as ProcessParts;
 
 const quickMs = 0.2;
 const flushMs = 0.5;
+const flushAnswers = 16;
 const measuredMs = 0.5;
 
 /** Thrown by process.exit, so that the rest of the task does not run. */
@@ -268,7 +269,9 @@ export class NodeWorker {
     if (process.exitCode !== undefined) process.exitCode = undefined;
     facts += this.#clean(call.id);
     this.#hold(`{"id":${call.id},${answer},${facts}}`);
-    if (this.#retired !== undefined || now - this.#lastFlush > flushMs) this.#flush();
+    // Half of what the agent hands out ahead: it sends the next calls while these go on.
+    const isEnough = this.#answers.length >= flushAnswers || now - this.#lastFlush > flushMs;
+    if (this.#retired !== undefined || isEnough) this.#flush();
   }
 
   /** The call behind it may take long, against expectation: the agent can then look it up. */
