@@ -3,7 +3,8 @@
 // as `returned`, and the caller decides. It never runs a call twice by itself.
 import type { ProcessStarter } from "../launcher/process.ts";
 import type { Call, CallHandle, CallListener, CallSpec } from "./call.ts";
-import { type SpawnFailure, Worker } from "./worker.ts";
+import { Worker } from "./worker.ts";
+import type { SpawnFailure } from "./worker-failure.ts";
 import type { WorkerServer } from "./worker-server.ts";
 
 export type { CallEnd, CallHandle, CallListener, CallSpec } from "./call.ts";
