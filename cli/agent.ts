@@ -26,6 +26,7 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
   const { env } = options;
   const read = readConfig(agentTable(), env, otherNames);
   if (!read.config.ok) {
+    for (const warning of read.warnings) io.stderr.write(`${warning}\n`);
     printDiagnostics(io, read.config.diagnostics);
     return exitCodes.config;
   }
