@@ -172,6 +172,7 @@ export class Worker {
   }
 
   cancel(call: Call, graceMs: number): void {
+    if (this.#isGone) return; // its page is closed, and its calls are being told
     const at = this.#queue.calls.indexOf(call);
     if (at < 0 || call.end !== undefined) return;
     call.cancelGraceMs = graceMs;
