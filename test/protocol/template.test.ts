@@ -168,7 +168,9 @@ t.test("arguments are evaluated in depth, and paths can be references", async (t
   });
   t.same(evaluateValue(args, scope), { ok: true, value: { a: [2, "k 2"], b: result.b, c: 1 } });
   const refer = () => ({ $ref: 1 });
-  t.match(evaluateValue(args, scope, { refer, escape: (value) => value }), { value: { b: { $ref: 1 } } });
+  t.match(evaluateValue(args, scope, { refer, escape: (value) => value }), {
+    value: { b: { $ref: 1 } },
+  });
   t.match(evaluateValue(compileValue({ a: ["{{ params.q }}"] }), scope), {
     ok: false,
     detail: /^a: /,
