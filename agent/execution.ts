@@ -59,6 +59,7 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
       argv: [
         process.execPath,
         "--disable-warning=ExperimentalWarning",
+        "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON",
         nodeRunnerPath(root, isBundled),
       ],
     }),

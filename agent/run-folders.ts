@@ -1,6 +1,6 @@
 // The folders of one run: where its tasks work, where large values lie, what is removed when.
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
 
 export interface RunFolders {
@@ -43,13 +43,21 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
     if (name.endsWith(".result")) rmSync(join(folders.shm, name), { recursive: true });
   }
   // A package.json of somebody else's above the state folder must not decide how tasks are read.
-  if (folders.isNew) writeFileSync(join(root, "package.json"), "{}\n");
+  // Only then: Node.js warns of one that has no type.
+  if (folders.isNew && isBelowPackage(root)) writeFileSync(join(root, "package.json"), "{}\n");
   const modules = join(folders.work, "node_modules");
   if (!existsSync(join(modules, "edgedag"))) {
     mkdirSync(modules, { recursive: true });
     symlinkSync(nodeSdk, join(modules, "edgedag"));
   }
   return folders;
+}
+
+function isBelowPackage(folder: string): boolean {
+  for (let above = dirname(resolve(folder)); ; above = dirname(above)) {
+    if (existsSync(join(above, "package.json"))) return true;
+    if (above === dirname(above)) return false;
+  }
 }
 
 /** Removes what only a running run needs; the working folder and the log stay for people. */
