@@ -2,6 +2,7 @@
 // part fails. exec, store, journal and link meet only here and in what this file puts together.
 import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import { artifactDigest } from "../protocol/canonical.ts";
 import type { DagDocument } from "../protocol/dag.ts";
@@ -78,7 +79,16 @@ export class Agent {
   #isJournalClosed = false;
 
   /** Fails with E_STATE_* diagnostics, or E_RUNTIME_DIR. */
-  static async start(options: AgentOptions): Promise<Result<Agent>> {
+  static async start(given: AgentOptions): Promise<Result<Agent>> {
+    // The launcher, workers and tasks have other working folders than this process.
+    const options: AgentOptions = {
+      ...given,
+      config: {
+        ...given.config,
+        stateDir: resolve(given.config.stateDir),
+        runtimeDir: resolve(given.config.runtimeDir),
+      },
+    };
     const { config, say } = options;
     const journal = Journal.open({
       stateDir: config.stateDir,
