@@ -17,6 +17,7 @@ import type { LogLine } from "../../protocol/log.ts";
 import type { Failure, Outcome, RunOutcome } from "../../protocol/outcome.ts";
 import { journalPath, runLogDir } from "../../protocol/state-paths.ts";
 import { root } from "../rig/cli.ts";
+import { shmFoldersOf } from "../rig/leftovers.ts";
 import { until } from "../rig/until.ts";
 
 export interface Seen {
@@ -152,6 +153,10 @@ export class AgentRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+    // Of runs that are still open: the next agent on this state would want it.
+    for (const folder of await shmFoldersOf(this.config.stateDir)) {
+      await rm(folder, { recursive: true, force: true });
+    }
     await rm(this.dir, { recursive: true, force: true });
   }
 }
