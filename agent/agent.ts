@@ -13,13 +13,13 @@ import type { Capabilities, RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern } from "../protocol/state-paths.ts";
-import { keepArtifact, readKeptArtifact, removeArtifacts } from "./artifact-store.ts";
+import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
 import { heldLevels, hostMemoryBytes } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
-import { writeHealth } from "./health.ts";
 import { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
+import { Keeping, retryMs } from "./keeping.ts";
 import type { Link } from "./link/link.ts";
 import { makeRuntimeDir, outsidePrefix, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
@@ -65,18 +65,14 @@ export class Agent {
   readonly #execution: ExecutionParts;
   readonly #storeHost: StoreHost;
   readonly #shared: SharedParts;
+  readonly #keeping: Keeping;
   readonly #runtimeDir: string;
   readonly #waiting: PendingRun[] = [];
   #current: OpenedRun | undefined;
   #currentDigest = "";
   #link: Link | undefined;
-  #healthTimer: NodeJS.Timeout | undefined;
-  #commitRetry: NodeJS.Timeout | undefined;
-  #maintenance: NodeJS.Timeout | undefined;
-  #problem: string | undefined;
   #isDraining = false;
   #isClosed = false;
-  #isJournalClosed = false;
 
   /** Fails with E_STATE_* diagnostics, or E_RUNTIME_DIR. */
   static async start(given: AgentOptions): Promise<Result<Agent>> {
@@ -164,9 +160,21 @@ export class Agent {
       ships: config.master !== "",
       // The wall clock as it was at the start, moved on by a clock that never jumps.
       now: () => Math.round(performance.timeOrigin + performance.now()),
-      commit: () => this.#commit(),
+      commit: () => this.#keeping.commit(),
       onProblem: (text) => options.say("warn", text),
     };
+    const { stateDir, heartbeatMs } = config;
+    this.#keeping = new Keeping({
+      journal: parts.journal,
+      stateDir,
+      heartbeatMs,
+      say: options.say,
+      state: () => this.state,
+      committed: () => {
+        this.#link?.notify(this.#journal.outboxDepth());
+        this.#tellLink();
+      },
+    });
   }
 
   get state(): "idle" | "running" | "draining" {
@@ -247,7 +255,7 @@ export class Agent {
     const asked = { type: "cancel-asked", by } as const;
     waiting.events = [...waiting.events, asked];
     this.#journal.append(run, [asked]);
-    this.#commit();
+    this.#keeping.commit();
     return true;
   }
 
@@ -268,8 +276,7 @@ export class Agent {
   async close({ flushMs }: { flushMs: number }): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    clearInterval(this.#healthTimer);
-    clearTimeout(this.#maintenance);
+    this.#keeping.end();
     this.#current?.host.abandon();
     this.#current?.report.close();
     await this.#execution.close();
@@ -278,10 +285,7 @@ export class Agent {
     if (unsent > 0) {
       this.#options.say("warn", `${unsent} records wait in the outbox for the next start`);
     }
-    clearTimeout(this.#commitRetry);
-    this.#journal.commit();
-    this.#isJournalClosed = true;
-    this.#journal.close();
+    this.#keeping.close();
     rmSync(this.#runtimeDir, { recursive: true, force: true });
   }
 
@@ -301,7 +305,7 @@ export class Agent {
       cancel: (run, by) => this.cancel(run, by),
       drain: () => void this.drain(config.drainMs),
       refused: (code, detail) => onRefused?.(code, detail),
-      acked: () => this.#maintainSoon(),
+      acked: () => this.#keeping.maintainSoon(),
     });
     this.#link.notify(this.#journal.outboxDepth());
   }
@@ -327,8 +331,7 @@ export class Agent {
       }
     }
     removeSharedMemory(this.#shared.outsidePrefix, this.openRuns());
-    this.#writeHealth();
-    this.#healthTimer = setInterval(() => this.#writeHealth(), config.heartbeatMs);
+    this.#keeping.begin();
     this.#next();
   }
 
@@ -348,10 +351,7 @@ export class Agent {
       return;
     }
     if (!opened.ok) {
-      const problem = `run ${run} cannot be opened: ${opened.diagnostics[0]?.message}`;
-      // Tried again every second, said once.
-      if (this.#problem !== problem) this.#options.say("error", problem);
-      this.#problem = problem;
+      this.#keeping.meet(`run ${run} cannot be opened: ${opened.diagnostics[0]?.message}`);
       this.#waiting.unshift(pending);
       setTimeout(() => this.#next(), retryMs).unref();
       return;
@@ -398,7 +398,7 @@ export class Agent {
     this.#options.onRunFinished?.(run, outcome, summary);
     current?.close();
     this.#tellLink();
-    this.#maintainSoon();
+    this.#keeping.maintainSoon();
     this.#next();
   }
 
@@ -415,7 +415,7 @@ export class Agent {
     if (this.#journal.isOpen(run)) {
       current.report.runFinished(outcome, summary);
       this.#journal.finishRun(run, outcome);
-      this.#commit();
+      this.#keeping.commit();
     }
     this.#finished(run, outcome, summary);
   }
@@ -427,73 +427,11 @@ export class Agent {
     const summary: RunSummary = { ...nothing, wallMs: 0 };
     this.#journal.record({ type: "run-finished", run, time: Date.now(), outcome, summary });
     this.#journal.finishRun(run, outcome);
-    this.#commit();
+    this.#keeping.commit();
     return { outcome, summary };
   }
 
-  // ---- journal, health, link ----
-
-  #commit(): void {
-    if (this.#isJournalClosed) return;
-    const committed = this.#journal.commit();
-    if (committed.ok) {
-      if (this.#problem !== undefined) {
-        this.#problem = undefined;
-        this.#options.say("info", "the journal can be written again");
-        this.#writeHealth();
-      }
-      this.#link?.notify(this.#journal.outboxDepth());
-      this.#tellLink();
-      return;
-    }
-    const [diagnostic] = committed.diagnostics;
-    if (this.#problem === undefined) {
-      this.#problem = `${diagnostic?.message} (${diagnostic?.remedy})`;
-      this.#options.say("error", `${diagnostic?.code}: ${this.#problem}`);
-      this.#writeHealth();
-    }
-    this.#commitRetry ??= setTimeout(() => {
-      this.#commitRetry = undefined;
-      this.#commit();
-    }, retryMs);
-  }
-
-  #maintainSoon(): void {
-    this.#maintenance ??= setTimeout(() => {
-      this.#maintenance = undefined;
-      if (this.#isClosed) return;
-      const step = this.#journal.maintain();
-      if (step.ok && step.value.more) this.#maintainSoon();
-      if (step.ok && !step.value.more) this.#removeExpired();
-    }, maintenanceMs).unref();
-  }
-
-  #removeExpired(): void {
-    const expired = this.#journal.expiredRuns();
-    try {
-      for (const { run, folder } of expired) {
-        rmSync(folder, { recursive: true, force: true });
-        this.#journal.forgetRun(run);
-      }
-      if (expired.length > 0) {
-        removeArtifacts(this.#options.config.stateDir, this.#journal.digests());
-      }
-    } catch (error) {
-      this.#options.say("warn", `old runs cannot be removed: ${String(error)}`);
-    }
-  }
-
-  #writeHealth(): void {
-    const { config, say } = this.#options;
-    const failed = writeHealth(config.stateDir, {
-      time: Date.now(),
-      pid: process.pid,
-      heartbeatMs: config.heartbeatMs,
-      state: this.state,
-      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
-    });
-    if (failed !== undefined) say("warn", `the health file cannot be written: ${failed}`);
-  }
+  // ---- link ----
 
   #status() {
     const runs: { [run: string]: { done: number; total: number; running: number } } = {};
@@ -510,8 +448,6 @@ export class Agent {
   }
 }
 
-const retryMs = 1000;
-const maintenanceMs = 200;
 const stateRemedy = "Check EDGEDAG_STATE: its rights and the space that is left.";
 
 function refusal(code: string, message: string, remedy: string): Result<never> {
