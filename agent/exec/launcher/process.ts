@@ -4,6 +4,27 @@ import type { Facts } from "../../../protocol/outcome.ts";
 
 export type RlimitName = "as" | "cpu" | "core" | "fsize" | "nofile" | "nproc" | "stack";
 
+/** Of a whole process tree, enforced by the kernel where the launcher has cgroups. */
+export interface ResourceLimits {
+  memoryBytes?: number;
+  /** Time on the processor, user and system together. */
+  cpuTimeMs?: number;
+  /** Cores at once, with fractions. */
+  cpus?: number;
+  pids?: number;
+}
+
+/** What is taken from the process before its exec. */
+export interface Confinement {
+  /** Without capabilities and with no_new_privs; as this user where we are root. */
+  uid?: number;
+  gid?: number;
+  /** The launcher's filter of system calls, and names that pass in addition. */
+  seccomp?: { allow: readonly string[] };
+  /** Landlock: nothing outside of these folders can be written. */
+  writable?: readonly string[];
+}
+
 export interface ProcessSpec {
   /** `argv[0]` is looked up in `env.PATH` when it has no slash. */
   argv: readonly string[];
@@ -19,6 +40,20 @@ export interface ProcessSpec {
   rlimits?: readonly { name: RlimitName; soft: number; hard: number }[];
   /** Path of a Unix socket that is connected before exec and becomes fd 3. */
   channel?: string;
+  /** fd 3 is a socket whose other end comes and goes in frames: `channel` and `send`. */
+  relay?: boolean;
+  /** The channel becomes fds 0 and 1 instead of 3; only stderr is captured. */
+  isChannelStdio?: boolean;
+  /** Path of the file that becomes fd 0; absent: /dev/null. */
+  stdin?: string;
+  /** In a cgroup of its own: exact limits, measured usage, and an end that nothing escapes. */
+  cgroup?: boolean;
+  limits?: ResourceLimits;
+  confine?: Confinement;
+  /** It is the first process of a new PID namespace: with it everything in it ends. */
+  newPidNamespace?: boolean;
+  /** `sample` is told every 100 ms while it runs. */
+  sampled?: boolean;
   /** 8 bytes: each stream is split where they stand, followed by a u32 LE id. */
   mark?: Uint8Array;
 }
@@ -29,6 +64,9 @@ export interface ProcessListener {
   /** `bytes` are valid only during the call: copy to keep. */
   output(stream: "stdout" | "stderr", bytes: Buffer): void;
   mark(stream: "stdout" | "stderr", id: number): void;
+  /** Bytes of a relayed channel, valid only during the call; `undefined`: it was closed. */
+  channel?(bytes: Buffer | undefined): void;
+  sample?(usage: Usage): void;
   /** Exactly once, last: the pipes are drained and the whole tree is gone. */
   ended(end: ProcessEnd): void;
 }
@@ -39,16 +77,50 @@ export type ProcessEnd =
       kind: "exited";
       exitCode?: number;
       signal?: string;
-      stopped?: "timeout" | "output" | "killed";
+      stopped?: "timeout" | "output" | "killed" | LimitName;
       facts: Facts;
     }
   | { kind: "spawn-failed"; errno: string; detail: string }
   /** Whoever watched over it died. */
   | { kind: "lost" };
 
+/** A limit of `ResourceLimits` that was exceeded. */
+export type LimitName = "memory" | "pids" | "cpu-time";
+
+/** Measured of a process tree since its start or since it was armed. Unknown is absent. */
+export interface Usage {
+  /** Unix milliseconds. */
+  at: number;
+  cpuUserMs?: number;
+  cpuSystemMs?: number;
+  memoryBytes?: number;
+  peakMemoryBytes?: number;
+  pids?: number;
+  peakPids?: number;
+  /** Bytes that went through read and write system calls, or to and from devices. */
+  readBytes?: number;
+  writtenBytes?: number;
+  /** A limit that was hit, also when the process lives on. */
+  exceeded?: LimitName;
+}
+
+/** A warmed process gets its task: limits from now on, and usage counted from now on. */
+export interface Arming {
+  timeoutMs?: number;
+  graceMs: number;
+  outputLimitBytes?: number;
+  limits?: ResourceLimits;
+  rlimits?: readonly { name: RlimitName; soft: number; hard: number }[];
+}
+
 export interface LauncherProcess {
   /** TERM to the group, then KILL of the whole tree after `graceMs`; 0 kills at once. */
   kill(graceMs: number): void;
+  /** Into the relayed channel. */
+  send?(bytes: Uint8Array): void;
+  arm?(arming: Arming): void;
+  /** Asks for the figures of this moment; `undefined` when it has ended or nothing is measured. */
+  usage?(): Promise<Usage | undefined>;
 }
 
 /** What the launcher's client and the plain client have in common. */
