@@ -68,7 +68,8 @@ function number(dag: DagDocument) {
 }
 
 function labelOf(key: string, { run, map }: TaskAttributes): string {
-  const what = run.kind === "command" || run.kind === "shell" ? "" : `: ${run.function}`;
+  const what =
+    "function" in run ? `: ${run.function}` : run.kind === "code" ? `: ${run.language}` : "";
   return `${key}\n${run.kind}${what}${map === undefined ? "" : " (map)"}`;
 }
 

@@ -112,6 +112,7 @@ function toArtifactFile(path: string, bytes: Buffer, mode: number): ArtifactFile
 /** Words that may name files. A script is only split: a wrong guess adds a file that exists. */
 function wordsOf(run: TaskRun): string[] {
   if (run.kind === "command") return run.argv;
+  if (run.kind === "code") return run.args;
   if (run.kind !== "shell") return [];
   return run.script.split(/[\s;&|()<>"'`]+/).filter((word) => word !== "" && word.length < 4096);
 }

@@ -15,7 +15,10 @@ export type TaskRun =
   | { kind: "shell"; script: Template }
   /** `file` is relative to the artifact's root. */
   | { kind: "python" | "node"; file: string; function: string }
-  | { kind: "python" | "node"; code: string; function: string };
+  | { kind: "python" | "node"; code: string; function: string }
+  /** A program in a language of the agent's registry: compiled where that is needed, then run. */
+  | { kind: "code"; language: string; file: string; args: Template[] }
+  | { kind: "code"; language: string; code: string; args: Template[] };
 
 export interface RetryPolicy {
   /** Further attempts after the first for faults `task` and `limit`. */
@@ -31,11 +34,30 @@ export interface RetryPolicy {
   on?: (Fault | FailureReason)[];
 }
 
+/** A folder or file of the host that the task sees. Both paths are absolute. */
+export interface SandboxMount {
+  source: string;
+  target: string;
+  isWritable: boolean;
+}
+
+/** What a sandbox opens on top of what its level gives. The agent's policy must allow all of it. */
+export interface SandboxOptions {
+  network?: true;
+  mounts?: SandboxMount[];
+  /** Names of system calls. */
+  syscalls?: string[];
+}
+
 export interface TaskAttributes {
   run: TaskRun;
   /** Arguments of a function: a mapping whose strings may be templates. Absent: none are passed. */
   args?: { [name: string]: Json };
   env?: { [name: string]: Template };
+  /** What the program reads from its standard input; absent: nothing. */
+  stdin?: Template;
+  /** Files that the task finds in its working folder: path to content. */
+  inputs?: { [path: string]: Template };
   /** Artifact patterns, relative to the run's working folder. */
   outputs?: string[];
   /** All must be truthy, else the task is skipped. */
@@ -58,8 +80,17 @@ export interface TaskAttributes {
     outputBytes?: number;
     openFiles?: number;
     fileSizeBytes?: number;
+    /** Cores that the whole task may use at once. */
+    cpus?: number;
+    pids?: number;
+    /** Of the working folder. */
+    diskBytes?: number;
+    /** How many artifacts are kept at most, and their bytes together. */
+    artifacts?: number;
+    artifactBytes?: number;
   };
   isolation: SandboxLevel;
+  sandbox?: SandboxOptions;
   allowFailure?: boolean;
   /** Set on exit handlers: they start when every other task has finished. */
   exit?: EdgeCondition;
@@ -88,4 +119,7 @@ export interface DagDocument {
   edges: { source: string; target: string; attributes: { on: EdgeCondition } }[];
 }
 
+/** Names of languages and their aliases. Whether an agent has the language is its own to say. */
+export const languagePattern = /^[A-Za-z][A-Za-z0-9+#._-]{0,49}$/;
+export const syscallPattern = /^[a-z_][a-z0-9_]{0,63}$/;
 export const taskIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;

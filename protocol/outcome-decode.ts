@@ -97,7 +97,10 @@ function readFailure(outcome: JsonObject, parent: string, findings: Findings): F
       return { reason, signal: readString(value, "signal", at, findings) };
     case "bad-result": {
       const trace = typeof value.trace === "string" ? { trace: value.trace } : {};
-      return { reason, detail: readString(value, "detail", at, findings, 1 << 24), ...trace };
+      const line = typeof value.line === "number" ? { line: value.line } : {};
+      const column = typeof value.column === "number" ? { column: value.column } : {};
+      const told = readString(value, "detail", at, findings, 1 << 24);
+      return { reason, detail: told, ...trace, ...line, ...column };
     }
     case "timeout":
     case "cpu-time":
@@ -145,6 +148,10 @@ const numericFacts = [
   "cpuUserMs",
   "cpuSystemMs",
   "maxRssBytes",
+  "peakMemoryBytes",
+  "peakPids",
+  "readBytes",
+  "writtenBytes",
   "exitCode",
   "stdoutBytes",
   "stderrBytes",
@@ -170,6 +177,7 @@ export function readFacts(from: JsonObject, key: string, at: string, findings: F
   if (value.isolation !== undefined) {
     facts.isolation = readWord(value, "isolation", here, findings, sandboxLevels);
   }
+  if (value.phase === "compile") facts.phase = "compile";
   if (typeof value.leaked === "boolean") facts.leaked = value.leaked;
   if (typeof value.forced === "boolean") facts.forced = value.forced;
   return facts;

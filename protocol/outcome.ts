@@ -1,7 +1,7 @@
 // How an attempt, a task and a run end: outcomes, failures, whose fault they are, and the facts
 // measured beside them. Pure data; everybody reads it, only `agent/exec` and `agent/core` make it.
 
-/** Isolation levels, weakest first. Only `none` is carried out so far. */
+/** Isolation levels, weakest first; docs/isolation.md says what each denies. */
 export const sandboxLevels = ["none", "subprocess", "seccomp", "docker", "gvisor"] as const;
 export type SandboxLevel = (typeof sandboxLevels)[number];
 
@@ -15,7 +15,14 @@ export type Failure =
   /** The program was ended by a signal that the agent did not send. */
   | { reason: "signal"; signal: string }
   /** A function threw, was not found, or returned what is not JSON; or a result file is not JSON. */
-  | { reason: "bad-result"; detail: string; trace?: string }
+  | {
+      reason: "bad-result";
+      detail: string;
+      trace?: string;
+      /** Where in the task's code, both from 1: of a syntax error. */
+      line?: number;
+      column?: number;
+    }
   | { reason: "timeout"; limitMs: number }
   | { reason: "cpu-time"; limitMs: number }
   | { reason: "out-of-memory"; limitBytes?: number }
@@ -75,7 +82,14 @@ export interface Facts {
   wallMs?: number;
   cpuUserMs?: number;
   cpuSystemMs?: number;
+  /** Of the largest single process. */
   maxRssBytes?: number;
+  /** Of the whole tree, at its highest: memory as the kernel or engine accounts it. */
+  peakMemoryBytes?: number;
+  peakPids?: number;
+  /** Of storage, by the whole tree. */
+  readBytes?: number;
+  writtenBytes?: number;
   exitCode?: number;
   signal?: string;
   stdoutBytes?: number;
@@ -88,4 +102,6 @@ export interface Facts {
   forced?: boolean;
   isolation?: SandboxLevel;
   pid?: number;
+  /** The step that the outcome tells of, where it is not the task's own program. */
+  phase?: "compile";
 }
