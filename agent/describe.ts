@@ -9,13 +9,15 @@ export function describeFailure(failure: Failure): string {
     case "signal":
       return `it was ended by ${failure.signal}`;
     case "bad-result":
-      return failure.detail;
+      return `${failure.detail}${placeOf(failure)}`;
     case "timeout":
       return `it took longer than ${failure.limitMs} ms`;
     case "cpu-time":
       return `it used more than ${failure.limitMs} ms of CPU time`;
     case "out-of-memory":
-      return "it ran out of memory";
+      return failure.limitBytes === undefined
+        ? "it ran out of memory"
+        : `it used more than ${failure.limitBytes} bytes of memory`;
     case "output-limit":
       return `it wrote more than ${failure.limitBytes} bytes`;
     case "pids-limit":
@@ -32,6 +34,11 @@ export function describeFailure(failure: Failure): string {
     case "internal":
       return `a bug of edgedag: ${failure.detail}`;
   }
+}
+
+function placeOf({ line, column }: { line?: number; column?: number }): string {
+  if (line === undefined) return "";
+  return ` (line ${line}${column === undefined ? "" : `, column ${column}`})`;
 }
 
 /** `succeeded`, `failed (a, b)` or `was cancelled by user`. */

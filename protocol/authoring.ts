@@ -68,6 +68,9 @@ const renames: ReadonlyMap<PathSegment, string> = new Map([
   ["exit", "on"],
 ]);
 
+/** A task's own mapping and the one of the defaults are merged field by field. */
+const mergedFields: ReadonlySet<string> = new Set(["limits", "sandbox"]);
+
 export class AuthoringPlaces implements Places {
   readonly #document: Mapping;
   readonly #origins: readonly Origin[];
@@ -98,6 +101,7 @@ export class AuthoringPlaces implements Places {
     const { defaults, env } = this.#document;
     if (first === "run") return [...this.node(node), ...runPlace(task, rest)];
     const name = renames.get(first) ?? String(first);
+    const inner = rest[0] === "diskBytes" ? "disk" : String(rest[0]);
     if (name === "env") {
       const variable = String(rest[0]);
       if (hasOwn(task.env, variable)) return [...this.node(node), "env", ...rest];
@@ -105,11 +109,19 @@ export class AuthoringPlaces implements Places {
       if (isDefault) return ["defaults", "env", ...rest];
       return hasOwn(env, variable) ? ["env", ...rest] : [...this.node(node), "env", ...rest];
     }
-    const isDefault = task[name] === undefined && isMapping(defaults) && hasOwn(defaults, name);
+    const isMerged = mergedFields.has(name) && !hasOwn(task[name], inner);
+    const isDefault =
+      isMapping(defaults) &&
+      (task[name] === undefined
+        ? hasOwn(defaults, name)
+        : isMerged && hasOwn(defaults[name], inner));
     const value = isDefault ? defaults[name] : task[name];
     const base = isDefault ? ["defaults", name] : [...this.node(node), name];
     // A single text was read as a list of one.
-    return name === "when" && !Array.isArray(value) ? base : [...base, ...rest];
+    if (name === "when" && !Array.isArray(value)) return base;
+    return mergedFields.has(name) && rest.length > 0
+      ? [...base, inner, ...rest.slice(1)]
+      : [...base, ...rest];
   }
 
   edge(index: number): PathSegment[] {
@@ -126,7 +138,8 @@ export class AuthoringPlaces implements Places {
 function runPlace(task: Mapping, rest: readonly PathSegment[]): PathSegment[] {
   if (task.command !== undefined) return ["command", ...rest.slice(1)];
   if (task.shell !== undefined) return ["shell"];
-  const kind = task.python === undefined ? "node" : "python";
+  const kind = (["python", "node", "code"] as const).find((name) => task[name] !== undefined);
+  if (kind === undefined) return ["command"];
   return isMapping(task[kind]) ? [kind, ...rest] : [kind];
 }
 

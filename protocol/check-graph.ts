@@ -7,15 +7,18 @@ import {
   type DagDocument,
   dagVersion,
   type EdgeCondition,
+  languagePattern,
   type RetryPolicy,
+  syscallPattern,
   type TaskAttributes,
   type TaskRun,
   taskIdPattern,
 } from "./dag.ts";
 import { functionPattern } from "./function-ref.ts";
+import { mountPathProblem, mountTargetProblem } from "./mount-path.ts";
 import { faultOf, sandboxLevels } from "./outcome.ts";
 import { inRange } from "./ranges.ts";
-import { pathProblem } from "./safe-path.ts";
+import { artifactPathProblem, pathProblem } from "./safe-path.ts";
 import { maxDurationMs, maxSizeBytes } from "./units.ts";
 
 export type Mapping = { readonly [key: string]: unknown };
@@ -79,6 +82,10 @@ function isOptionalField(key: string, field: unknown): boolean {
       return isMapping(field) && isJson(field, sureDepth);
     case "env":
       return isMappingOf(field, isText, variablePattern);
+    case "stdin":
+      return typeof field === "string";
+    case "inputs":
+      return isMapping(field) && Object.keys(field).every((path) => isInput(path, field[path]));
     case "outputs":
       return isListOf(field, isPath);
     case "when":
@@ -97,6 +104,8 @@ function isOptionalField(key: string, field: unknown): boolean {
       return hasOnly(field, resources);
     case "limits":
       return hasOnly(field, limits);
+    case "sandbox":
+      return hasOnly(field, sandbox);
     case "allowFailure":
       return typeof field === "boolean";
     case "exit":
@@ -120,6 +129,37 @@ const limits = {
   outputBytes: isSize,
   openFiles: (v: unknown) => inRange(v, "openFiles"),
   fileSizeBytes: isSize,
+  cpus: (v: unknown) => inRange(v, "cpus"),
+  pids: (v: unknown) => inRange(v, "pids"),
+  diskBytes: isSize,
+  artifacts: (v: unknown) => inRange(v, "artifacts"),
+  artifactBytes: isSize,
+};
+const mount = {
+  source: (v: unknown) => typeof v === "string" && mountPathProblem(v) === undefined,
+  target: (v: unknown) => typeof v === "string" && mountTargetProblem(v) === undefined,
+  isWritable: (v: unknown) => typeof v === "boolean",
+};
+const sandbox = {
+  network: (v: unknown) => v === true,
+  mounts: (v: unknown) =>
+    isListOf(v, (entry) => hasOnly(entry, mount) && Object.keys(entry).length === 3),
+  syscalls: (v: unknown) =>
+    isListOf(v, (name) => typeof name === "string" && syscallPattern.test(name)),
+};
+
+function isInput(path: string, content: unknown): boolean {
+  return (
+    path !== "__proto__" && artifactPathProblem(path) === undefined && typeof content === "string"
+  );
+}
+
+const code = {
+  kind: isString,
+  language: (v: unknown) => typeof v === "string" && languagePattern.test(v),
+  file: isPath,
+  code: isString,
+  args: (v: unknown) => isListOf(v, isText),
 };
 
 function isRun(value: unknown): value is TaskRun {
@@ -140,6 +180,13 @@ function isRun(value: unknown): value is TaskRun {
         (value.file === undefined) !== (value.code === undefined) &&
         typeof value.function === "string" &&
         functionPattern.test(value.function)
+      );
+    case "code":
+      return (
+        hasOnly(value, code) &&
+        (value.file === undefined) !== (value.code === undefined) &&
+        value.language !== undefined &&
+        value.args !== undefined
       );
     default:
       return false;

@@ -9,7 +9,8 @@ export const dagCodes = {
   E_DAG_REQUIRED: "A field that is needed is missing or empty.",
   E_DAG_ID:
     "A task id, the name of the DAG or the name of a pool has characters that are not allowed.",
-  E_DAG_DUPLICATE: "A key, a task id or an edge is there twice.",
+  E_DAG_DUPLICATE:
+    "A key, a task id, an edge, an input file or the target of a mount is there twice.",
   E_DAG_UNKNOWN_TASK: "A task that is needed does not exist.",
   E_DAG_SELF_LOOP: "A task needs itself.",
   E_DAG_CYCLE: "Tasks wait for each other in a circle.",
@@ -18,8 +19,12 @@ export const dagCodes = {
   E_DAG_RANGE: "A number is too small or too large.",
   E_DAG_TEMPLATE: "A `{{ }}` template is malformed, or reads what is not known in its place.",
   E_DAG_POOL: "A pool is not declared in `pools`.",
-  E_DAG_FILE: "A file is missing, unreadable, or outside of the document's folder.",
-  E_DAG_ISOLATION: "An isolation level does not exist.",
+  E_DAG_FILE:
+    "A file is missing, unreadable, or outside of the document's folder, or a path must not be used.",
+  E_DAG_ISOLATION:
+    "An isolation level does not exist, does not hold a field of the task, or is not held by the agent.",
+  E_DAG_POLICY: "The agent's policy does not allow what a task asks for.",
+  E_DAG_LANGUAGE: "The agent does not know a language, or its host does not have it.",
   E_DAG_RUN: "A task does not say what to run, or says it in two ways.",
   E_DAG_EXIT: "Ordinary tasks and exit handlers need each other.",
   E_DAG_LIMIT: "The document is larger, deeper or more repetitive than is accepted.",

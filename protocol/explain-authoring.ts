@@ -76,6 +76,8 @@ export function explainAuthoring(value: Mapping, findings: Findings): Draft {
     const kept = Object.entries(raw).filter(([name]) => !bad.has(name) && !badRuns.has(name));
     const repaired = Object.fromEntries(kept);
     if (runKinds.every((kind) => repaired[kind] === undefined)) repaired.command = ["true"];
+    // The tightest stands in for one that cannot be read: nothing is then refused because of it.
+    if (bad.has("isolation")) repaired.isolation = "gvisor";
     const needs = goodNeeds(raw.needs);
     const again = readTask({ ...repaired, needs: undefined }, shared, exit);
     return { attributes: again?.attributes ?? placeholderTask, needs };
@@ -109,10 +111,10 @@ function explainRun(raw: Mapping, place: PathSegment[], findings: Findings): Set
       kinds.length === 0
         ? "The task does not say what to run."
         : `The task says what to run in ${kinds.length} ways: ${kinds.join(", ")}.`,
-      'Give exactly one of `command: ["echo", "hello"]`, `shell: ...`, `python: file.py:function` and `node: file.ts:function`.',
+      'Give exactly one of `command: ["echo", "hello"]`, `shell: ...`, `python: file.py:function`, `node: file.ts:function` and `code: {language, file}`.',
     );
   }
-  for (const kind of ["python", "node"] as const) {
+  for (const kind of ["python", "node", "code"] as const) {
     const value = raw[kind];
     if (!isMapping(value) || (value.file === undefined) !== (value.code === undefined)) continue;
     bad.add(kind);

@@ -79,13 +79,20 @@ function completeTask(
   const kept = Object.entries(isMapping(raw) ? raw : {}).filter(
     ([name]) => !bad.has(name) && (name !== "run" || isRunClear),
   );
-  const repaired = graphTask.safeParse({ run: placeholder, ...Object.fromEntries(kept) }).data;
+  // The tightest stands in for one that cannot be read: nothing is then refused because of it.
+  const isolation = bad.has("isolation") ? { isolation: "gvisor" } : {};
+  const repaired = graphTask.safeParse({
+    run: placeholder,
+    ...isolation,
+    ...Object.fromEntries(kept),
+  }).data;
   return isTaskAttributes(repaired) ? repaired : placeholderTask;
 }
 
 /** Of `file` and `code` exactly one: zod has no short word for it. */
 function explainRun(run: unknown, place: readonly PathSegment[], findings: Findings): boolean {
-  if (!isMapping(run) || (run.kind !== "python" && run.kind !== "node")) return true;
+  if (!isMapping(run)) return true;
+  if (run.kind !== "python" && run.kind !== "node" && run.kind !== "code") return true;
   if ((run.file === undefined) !== (run.code === undefined)) return true;
   findings.add(
     "E_DAG_RUN",

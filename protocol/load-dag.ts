@@ -9,6 +9,7 @@ import type { Result } from "./diagnostic.ts";
 import { type Draft, graphPlaces } from "./draft.ts";
 import { Findings, refuse } from "./findings.ts";
 import { checkGraph } from "./graph-checks.ts";
+import { checkTasks } from "./task-checks.ts";
 import { checkNames } from "./template-checks.ts";
 
 const maxTasks = 1_000_000;
@@ -52,6 +53,7 @@ async function decode(value: unknown, findings: Findings): Promise<Result<DagDoc
   const draft = sure ?? (await explainDraft(value, isGraph, findings));
   const wiring = checkGraph(draft, findings);
   checkNames(draft, wiring, findings);
+  checkTasks(draft, findings);
   return findings.result(draft.document);
 }
 

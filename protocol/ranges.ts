@@ -10,6 +10,9 @@ export const ranges = {
   concurrency: [1, 1_000_000, true],
   cpu: [0.001, 100_000, false],
   gpu: [0, 10_000, false],
+  cpus: [0.01, 1024, false],
+  pids: [1, 4_194_304, true],
+  artifacts: [1, 1_000_000, true],
   openFiles: [3, 1_048_576, true],
 } as const satisfies { [name: string]: readonly [number, number, boolean] };
 

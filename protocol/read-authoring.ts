@@ -8,11 +8,11 @@ import { retryDefaults, taskDefaults } from "./defaults.ts";
 import { parseFunctionRef } from "./function-ref.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
-export const runKinds = ["command", "shell", "python", "node"] as const;
+export const runKinds = ["command", "shell", "python", "node", "code"] as const;
 const optionFields: ReadonlySet<string> = new Set([
   ...["args", "env", "outputs", "when", "map", "map_concurrency", "wait_for", "timeout", "grace"],
   ...["retries", "priority", "pool", "resources", "limits", "isolation", "allow_failure"],
-  "description",
+  ...["description", "stdin", "inputs", "sandbox"],
 ]);
 const taskFields: ReadonlySet<string> = new Set([...optionFields, ...runKinds, "needs"]);
 const exitFields: ReadonlySet<string> = new Set([...taskFields, "on"]);
@@ -77,6 +77,8 @@ export function readTask(
     run: readRun(raw),
     args: pick("args"),
     env: readEnv([shared.env, defaults.env, raw.env]),
+    stdin: pick("stdin"),
+    inputs: pick("inputs"),
     outputs: pick("outputs"),
     when: readWhen(pick("when")),
     map: pick("map"),
@@ -90,6 +92,7 @@ export function readTask(
     resources: readResources(merged(defaults.resources, raw.resources)),
     limits: readLimits(merged(defaults.limits, raw.limits)),
     isolation: valueOrDefault(pick("isolation"), taskDefaults.isolation),
+    sandbox: readSandbox(merged(defaults.sandbox, raw.sandbox)),
     allowFailure: pick("allow_failure"),
     exit: exit === undefined ? undefined : valueOrDefault(raw.on, "any"),
     description: pick("description"),
@@ -125,11 +128,15 @@ function readRun(raw: Mapping): unknown {
     return { kind, argv: Array.isArray(value) ? value.map(readScalar) : unreadable };
   }
   if (kind === "shell") return { kind, script: value };
-  if (typeof value === "string") {
+  if (typeof value === "string" && kind !== "code") {
     const reference = parseFunctionRef(value);
     return reference === undefined ? unreadable : { kind, ...reference };
   }
   if (!isMapping(value) || value.kind !== undefined) return unreadable;
+  if (kind === "code") {
+    const { args = [] } = value;
+    return { kind, ...value, args: Array.isArray(args) ? args.map(readScalar) : unreadable };
+  }
   return { kind, function: "main", ...value };
 }
 
@@ -184,7 +191,29 @@ function readLimits(value: unknown): unknown {
     output: "outputBytes",
     open_files: "openFiles",
     file_size: "fileSizeBytes",
+    cpus: "cpus",
+    pids: "pids",
+    disk: "diskBytes",
+    artifacts: "artifacts",
+    artifact_size: "artifactBytes",
   });
+}
+
+function readSandbox(value: unknown): unknown {
+  const read = renamed(value, { network: "network", mounts: "mounts", syscalls: "syscalls" });
+  if (!isMapping(read)) return read;
+  const { network, mounts, ...others } = read;
+  return withoutUndefined({
+    // Written to close what the defaults open, and then there is nothing to say.
+    network: network === false ? undefined : network,
+    mounts: Array.isArray(mounts) ? mounts.map(readMount) : mounts,
+    ...others,
+  });
+}
+
+function readMount(value: unknown): unknown {
+  const read = renamed(value, { source: "source", target: "target", writable: "isWritable" });
+  return isMapping(read) ? { isWritable: false, ...read } : unreadable;
 }
 
 /** New names; values are read by the unit in the new name. Unknown names make it unreadable. */

@@ -25,6 +25,13 @@ const run = z
       code: z.string().optional(),
       function: part.functionName,
     }),
+    z.strictObject({
+      kind: z.literal("code"),
+      language: part.language,
+      file: part.path.optional(),
+      code: z.string().optional(),
+      args: z.array(part.plainText).default(() => []),
+    }),
   ])
   .meta({
     description: "What the task runs.",
@@ -50,6 +57,8 @@ export const graphTask = z.strictObject({
     .record(part.variable, part.plainText)
     .meta({ examples: [{ TZ: "UTC" }] })
     .optional(),
+  stdin: part.stdin.optional(),
+  inputs: part.inputs.optional(),
   outputs: part.outputs.optional(),
   when: z
     .array(z.string())
@@ -84,10 +93,32 @@ export const graphTask = z.strictObject({
       outputBytes: sizeBytes.optional(),
       openFiles: part.numberIn("openFiles").optional(),
       fileSizeBytes: sizeBytes.optional(),
+      cpus: part.numberIn("cpus").optional(),
+      pids: part.numberIn("pids").optional(),
+      diskBytes: sizeBytes.optional(),
+      artifacts: part.numberIn("artifacts").optional(),
+      artifactBytes: sizeBytes.optional(),
     })
     .meta({ examples: [{ memoryBytes: 268_435_456 }] })
     .optional(),
   isolation: part.isolation.default(taskDefaults.isolation),
+  sandbox: z
+    .strictObject({
+      network: z.literal(true).optional(),
+      mounts: z
+        .array(
+          z.strictObject({
+            source: part.mountSource,
+            target: part.mountTarget,
+            isWritable: z.boolean().default(false),
+          }),
+        )
+        .meta({ examples: [[{ source: "/data", target: "/data", isWritable: false }]] })
+        .optional(),
+      syscalls: part.syscalls.optional(),
+    })
+    .meta({ description: part.sandboxAbout, examples: [{ network: true }] })
+    .optional(),
   allowFailure: part.allowFailure.optional(),
   exit: part.condition.meta({ description: "Makes the task an exit handler." }).optional(),
   description: part.description.optional(),

@@ -3,11 +3,12 @@
 // A check of our own carries its diagnostic code and remedy in `params`.
 import { z } from "zod";
 import type { DagCode } from "./codes.ts";
-import { taskIdPattern } from "./dag.ts";
+import { languagePattern, syscallPattern, taskIdPattern } from "./dag.ts";
 import { functionPattern } from "./function-ref.ts";
+import { mountPathProblem, mountTargetProblem } from "./mount-path.ts";
 import { type FailureReason, type Fault, faultOf, sandboxLevels } from "./outcome.ts";
 import { ranges } from "./ranges.ts";
-import { pathProblem } from "./safe-path.ts";
+import { artifactPathProblem, pathProblem } from "./safe-path.ts";
 
 export const conditions = ["success", "failure", "any"] as const;
 export const condition = z.enum(conditions).meta({
@@ -62,6 +63,60 @@ export const path = plainText.refine(
     "Write a path relative to the document, with `/`, without `..`.",
   ),
 );
+
+export const stdin = z.string().meta({
+  description: "What the program reads from its standard input.",
+  examples: ["{{ needs.list.result | json }}"],
+});
+export const sandboxAbout = "What the sandbox opens; for the levels from seccomp on.";
+export const inputPath = z
+  .string()
+  .refine(
+    (text) => artifactPathProblem(text) === undefined,
+    own(
+      "E_DAG_FILE",
+      "is no path inside of the working folder",
+      "Write a relative path with `/`, without `.`, `..` and empty segments.",
+    ),
+  );
+export const inputs = z.record(inputPath, z.string()).meta({
+  description: "Files that the task finds in its working folder: path and content.",
+  examples: [{ "in/list.txt": "{{ needs.list.result }}" }],
+});
+export const language = z
+  .string()
+  .refine(
+    (text) => languagePattern.test(text),
+    own("E_DAG_RUN", "is no name of a language", "Write for example `c`, `go` or `python`."),
+  )
+  .meta({ pattern: languagePattern.source });
+
+const absolute = "Write an absolute path without `.`, `..` and empty segments.";
+/** The reason is told by the check that found it, so one refinement serves all of them. */
+function mountText(problem: (text: string) => string | undefined, remedy: string) {
+  return z.string().superRefine((text, context) => {
+    const message = problem(text);
+    if (message === undefined) return;
+    const params = { code: "E_DAG_FILE" satisfies DagCode, remedy };
+    context.addIssue({ code: "custom", message, params });
+  });
+}
+export const mountSource = mountText(mountPathProblem, absolute);
+export const mountTarget = mountText(mountTargetProblem, `${absolute} \`/mnt/data\` is free.`);
+export const syscalls = z
+  .array(
+    z
+      .string()
+      .refine(
+        (text) => syscallPattern.test(text),
+        own("E_DAG_FIELD", "is no name of a system call", "Write its name in small letters."),
+      )
+      .meta({ pattern: syscallPattern.source }),
+  )
+  .meta({
+    description: "System calls that are allowed in addition.",
+    examples: [["personality"]],
+  });
 
 export const outputs = z.array(path).meta({
   description: "Artifact patterns, relative to the run's working folder.",

@@ -89,12 +89,26 @@ const functionRef = z
     examples: ["tasks.py:clean"],
   });
 
+const code = z
+  .strictObject({
+    language: part.language,
+    file: part.path.optional(),
+    code: z.string().optional(),
+    args: z.array(scalar).optional(),
+  })
+  .meta({
+    description: "A program in a language of the agent's registry, compiled where that is needed.",
+    examples: [{ language: "c", file: "main.c", args: ["{{ item }}"] }],
+  });
+
 const options = {
   args: part.args.optional(),
   env: z
     .record(part.variable, scalar)
     .meta({ examples: [{ TZ: "UTC" }] })
     .optional(),
+  stdin: part.stdin.optional(),
+  inputs: part.inputs.optional(),
   outputs: part.outputs.optional(),
   when: z
     .union([z.string(), z.boolean(), z.array(condition)])
@@ -157,10 +171,32 @@ const options = {
       output: size.optional(),
       open_files: part.numberIn("openFiles").optional(),
       file_size: size.optional(),
+      cpus: part.numberIn("cpus").optional(),
+      pids: part.numberIn("pids").optional(),
+      disk: size.optional(),
+      artifacts: part.numberIn("artifacts").optional(),
+      artifact_size: size.optional(),
     })
     .meta({ description: "Beyond them the attempt is ended.", examples: [{ memory: "256Mi" }] })
     .optional(),
   isolation: part.isolation.optional(),
+  sandbox: z
+    .strictObject({
+      network: z.boolean().optional(),
+      mounts: z
+        .array(
+          z.strictObject({
+            source: part.mountSource,
+            target: part.mountTarget,
+            writable: z.boolean().optional(),
+          }),
+        )
+        .meta({ examples: [[{ source: "/data", target: "/data" }]] })
+        .optional(),
+      syscalls: part.syscalls.optional(),
+    })
+    .meta({ description: part.sandboxAbout, examples: [{ network: true }] })
+    .optional(),
   allow_failure: part.allowFailure.optional(),
   description: part.description.optional(),
 };
@@ -184,6 +220,7 @@ const taskFields = {
     .optional(),
   python: functionRef.optional(),
   node: functionRef.meta({ examples: ["chart.ts:render"] }).optional(),
+  code: code.optional(),
   needs: z
     .union([z.string(), z.array(need)])
     .meta({
@@ -195,7 +232,7 @@ const taskFields = {
 };
 
 const oneRun = {
-  oneOf: ["command", "shell", "python", "node"].map((kind) => ({ required: [kind] })),
+  oneOf: ["command", "shell", "python", "node", "code"].map((kind) => ({ required: [kind] })),
 };
 export const authoringDefaults = z.strictObject(options).meta({
   description: "What tasks have when they do not say otherwise.",

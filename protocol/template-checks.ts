@@ -156,9 +156,21 @@ function templatesOf(task: TaskAttributes): Found[] {
       found.push({ text: run.script, field: ["run", "script"], place: "attempt", isShell: true });
     }
   } else if (run.kind === "command") list(run.argv, "attempt", "run", "argv");
+  else if (run.kind === "code") list(run.args, "attempt", "run", "args");
   if (task.args !== undefined && hasTemplate(task.args)) json(task.args, ["args"]);
   if (task.env !== undefined) {
     for (const name in task.env) one(task.env[name] ?? "", ["env", name], "attempt");
+  }
+  if (task.stdin !== undefined) one(task.stdin, ["stdin"], "attempt");
+  if (task.inputs !== undefined) {
+    for (const path in task.inputs) {
+      one(path, ["inputs", path], "constant");
+      one(task.inputs[path] ?? "", ["inputs", path], "attempt");
+    }
+  }
+  for (const [i, { source, target }] of task.sandbox?.mounts?.entries() ?? []) {
+    one(source, ["sandbox", "mounts", i, "source"], "constant");
+    one(target, ["sandbox", "mounts", i, "target"], "constant");
   }
   if (task.when !== undefined) list(task.when, "when", "when");
   if (typeof task.map === "string") one(task.map, ["map"], "map");

@@ -334,4 +334,143 @@ export const badDocuments: BadDocument[] = [
       "E_DAG_POOL tasks.c.pool",
     ],
   },
+  {
+    name: "code without language, code with too much, and code that is text",
+    text: `dag: d
+tasks:
+  a: { code: { file: main.c } }
+  b: { code: { language: c, file: main.c, code: x } }
+  c: { code: { language: c } }
+  d: { code: main.c }
+  e: { code: { language: "c c", code: x } }
+  f: { code: { language: c, code: x, args: x, arg: 1 } }
+  g: { code: { language: c, file: ../main.c, args: ["{{ params.x }}"] } }`,
+    findings: [
+      "E_DAG_REQUIRED tasks.a.code.language",
+      "E_DAG_RUN tasks.b.code",
+      "E_DAG_RUN tasks.c.code",
+      "E_DAG_TYPE tasks.d.code",
+      "E_DAG_RUN tasks.e.code.language",
+      "E_DAG_TYPE tasks.f.code.args",
+      "E_DAG_FIELD tasks.f.code.arg",
+      "E_DAG_FILE tasks.g.code.file",
+    ],
+  },
+  {
+    name: "templates of code, stdin and inputs that read what is not there",
+    text: task(
+      'code: { language: c, code: x, args: [a, "{{ params.x }}"] }, isolation: gvisor, stdin: "{{ item }}", inputs: { a: "{{ needs.b.result }}" }',
+    ),
+    findings: [
+      "E_DAG_TEMPLATE tasks.a.code.args[1]",
+      "E_DAG_TEMPLATE tasks.a.stdin",
+      "E_DAG_TEMPLATE tasks.a.inputs.a",
+    ],
+  },
+  {
+    name: "code of both kinds in the serialized form",
+    text: graph([
+      node("a", { run: { kind: "code", language: "c", file: "a.c", code: "x", args: [] } }),
+      node("b", { run: { kind: "code", language: "c", args: [] } }),
+    ]),
+    findings: ["E_DAG_RUN nodes[0].attributes.run", "E_DAG_RUN nodes[1].attributes.run"],
+  },
+  {
+    name: "inputs outside of the working folder or in each other",
+    text: task(
+      "shell: x, isolation: subprocess, inputs: { ../a: x, /b: x, a//b: x, c: 5, ./d: x }",
+    ),
+    findings: [
+      'E_DAG_FILE tasks.a.inputs["../a"]',
+      'E_DAG_FILE tasks.a.inputs["/b"]',
+      'E_DAG_FILE tasks.a.inputs["a//b"]',
+      "E_DAG_TYPE tasks.a.inputs.c",
+      'E_DAG_FILE tasks.a.inputs["./d"]',
+    ],
+  },
+  {
+    name: "an input that is a folder of another",
+    text: task("shell: x, isolation: subprocess, inputs: { a: x, a/b: x }"),
+    findings: ['E_DAG_DUPLICATE tasks.a.inputs["a/b"]'],
+  },
+  {
+    name: "fields that its level does not hold",
+    text: `dag: d
+defaults: { limits: { disk: 1Mi } }
+tasks:
+  a: { python: "a.py:f", stdin: x, inputs: { a: x }, limits: { cpus: 1, pids: 9 }, sandbox: { network: true } }
+  b: { shell: x, isolation: subprocess, sandbox: { syscalls: [bpf] } }
+  c: { shell: x, isolation: seccomp, stdin: x, sandbox: { network: true } }`,
+    findings: [
+      "E_DAG_ISOLATION tasks.a.stdin",
+      "E_DAG_ISOLATION tasks.a.inputs",
+      "E_DAG_ISOLATION tasks.a.limits.cpus",
+      "E_DAG_ISOLATION tasks.a.limits.pids",
+      "E_DAG_ISOLATION defaults.limits.disk",
+      "E_DAG_ISOLATION tasks.a.sandbox",
+      "E_DAG_ISOLATION tasks.b.sandbox",
+    ],
+  },
+  {
+    name: "the same in the serialized form",
+    text: graph([
+      node("a", { limits: { diskBytes: 5 } }),
+      node("b", { isolation: "nonsense", sandbox: { network: true } }),
+    ]),
+    findings: [
+      "E_DAG_ISOLATION nodes[1].attributes.isolation",
+      "E_DAG_ISOLATION nodes[0].attributes.limits.diskBytes",
+    ],
+  },
+  {
+    name: "mounts that must not be",
+    text: `dag: d
+tasks:
+  a:
+    shell: x
+    isolation: docker
+    sandbox:
+      network: 1
+      syscalls: [Mount]
+      mounts:
+        - { source: data, target: /data }
+        - { source: /data/../etc, target: /etc/x }
+        - { source: /, target: / }
+        - { source: /data, target: /work/data }
+        - { source: /data, target: /proc }
+        - { source: /data }
+        - { source: /data, target: /data, write: true }`,
+    findings: [
+      "E_DAG_TYPE tasks.a.sandbox.network",
+      "E_DAG_FILE tasks.a.sandbox.mounts[0].source",
+      "E_DAG_FILE tasks.a.sandbox.mounts[1].source",
+      "E_DAG_FILE tasks.a.sandbox.mounts[2].source",
+      "E_DAG_FILE tasks.a.sandbox.mounts[2].target",
+      "E_DAG_FILE tasks.a.sandbox.mounts[3].target",
+      "E_DAG_FILE tasks.a.sandbox.mounts[4].target",
+      "E_DAG_REQUIRED tasks.a.sandbox.mounts[5].target",
+      "E_DAG_FIELD tasks.a.sandbox.mounts[6].write",
+      "E_DAG_FIELD tasks.a.sandbox.syscalls[0]",
+    ],
+  },
+  {
+    name: "two mounts in one place",
+    text: task(
+      "shell: x, isolation: gvisor, sandbox: { mounts: [{ source: /a, target: /m }, { source: /b, target: /m }] }",
+    ),
+    findings: ["E_DAG_DUPLICATE tasks.a.sandbox.mounts[1].target"],
+  },
+  {
+    name: "limits out of range",
+    text: task(
+      "shell: x, isolation: gvisor, limits: { cpus: 0, pids: 1.5, disk: 5X, artifacts: 0, artifact_size: 0 }",
+    ),
+    findings: [
+      "E_DAG_RANGE tasks.a.limits.cpus",
+      "E_DAG_TYPE tasks.a.limits.pids",
+      "E_DAG_SIZE tasks.a.limits.disk",
+      "E_DAG_RANGE tasks.a.limits.artifacts",
+      "E_DAG_RANGE tasks.a.limits.artifact_size",
+    ],
+  },
 ];

@@ -20,6 +20,14 @@ const run = fc.oneof(
   fc.record({ python: fc.constantFrom("a.py:f", "lib/b.py:g") }),
   fc.record({ node: fc.record({ code: text }) }),
   fc.record({ node: fc.record({ file: fc.constant("c.ts"), function: fc.constant("h") }) }),
+  fc.record({ code: fc.record({ language: fc.constantFrom("c", "c++"), code: text }) }),
+  fc.record({
+    code: fc.record({
+      language: fc.constant("go"),
+      file: fc.constant("src/main.go"),
+      args: fc.array(fc.oneof(text, fc.integer(), fc.constant("{{ task.id }}")), { maxLength: 2 }),
+    }),
+  }),
 );
 
 const options = fc.record(
@@ -60,20 +68,50 @@ const options = fc.record(
         output: size,
         open_files: fc.constant(64),
         file_size: size,
+        artifacts: fc.constant(9),
+        artifact_size: size,
       },
       { requiredKeys: [] },
     ),
-    isolation: fc.constantFrom("none", "seccomp"),
+    isolation: fc.constantFrom("none", "subprocess", "seccomp"),
     allow_failure: fc.boolean(),
     description: text,
   },
   { requiredKeys: [] },
 );
 
+/** Fields that need a level above `none`, with one. */
+const isolated = fc.oneof(
+  fc.constant({}),
+  fc.record(
+    {
+      isolation: fc.constantFrom("seccomp", "docker", "gvisor"),
+      stdin: fc.constantFrom("x", "{{ task.id }}", "a\0b"),
+      inputs: fc.dictionary(fc.constantFrom("a.txt", "in/b.csv"), text),
+      limits: fc.record(
+        { cpus: fc.constantFrom(0.5, 2), pids: fc.constant(50), disk: size },
+        { requiredKeys: [] },
+      ),
+      sandbox: fc.record(
+        {
+          network: fc.boolean(),
+          mounts: fc.constantFrom(
+            [{ source: "/data", target: "/data" }],
+            [{ source: "/a", target: "/mnt/a", writable: true }],
+          ),
+          syscalls: fc.constant(["personality"]),
+        },
+        { requiredKeys: [] },
+      ),
+    },
+    { requiredKeys: ["isolation"] },
+  ),
+);
+
 /** Valid documents in the authoring form: needs lead only to earlier tasks. */
 export const authoring = fc
   .record({
-    tasks: fc.array(fc.tuple(run, options, fc.array(fc.nat(), { maxLength: 3 })), {
+    tasks: fc.array(fc.tuple(run, options, fc.array(fc.nat(), { maxLength: 3 }), isolated), {
       minLength: 1,
       maxLength: 8,
     }),
@@ -95,10 +133,11 @@ export const authoring = fc
     ...head,
     defaults,
     tasks: Object.fromEntries(
-      tasks.map(([run, options, needs], i) => {
+      tasks.map(([run, options, needs, above], i) => {
         const sources = i === 0 ? [] : [...new Set(needs.map((n) => n % i))];
         const list = sources.map((n) => (n % 2 === 0 ? `t${n}` : { task: `t${n}`, on: "any" }));
-        return [`t${i}`, { ...run, ...options, ...(list.length > 0 ? { needs: list } : {}) }];
+        const own = { ...run, ...options, ...above };
+        return [`t${i}`, { ...own, ...(list.length > 0 ? { needs: list } : {}) }];
       }),
     ),
     ...(exits.length === 0
