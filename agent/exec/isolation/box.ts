@@ -10,7 +10,7 @@ import type {
   Usage,
 } from "../launcher/process.ts";
 
-export type BoxLevel = Exclude<SandboxLevel, "none">;
+export type BoxLevel = SandboxLevel;
 
 /** A folder of the host that is to be seen inside. */
 export interface Mount {
