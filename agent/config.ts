@@ -12,8 +12,9 @@ import {
 } from "../protocol/env-table.ts";
 import type { Json } from "../protocol/json.ts";
 import { type LogLevel, logLevels } from "../protocol/log.ts";
+import { type SandboxConfig, sandboxTable } from "./sandbox-config.ts";
 
-export interface Config {
+export interface Config extends SandboxConfig {
   node: string;
   stateDir: string;
   runtimeDir: string;
@@ -207,6 +208,7 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       shown: "20s",
       about: "How long SIGTERM waits for running tasks and for unsent records.",
     },
+    ...sandboxTable(defaults.cores),
   };
 }
 

@@ -5,10 +5,12 @@ import type { Diagnostic, Result } from "./diagnostic.ts";
 import { nearest } from "./nearest.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
+export type Parsed<T> = { value: T } | { wrong: string };
+
 export interface EnvRow<T> {
   name: string;
   /** Gives the value, or a sentence that says what is wrong and what is right. */
-  parse(text: string): { value: T } | { wrong: string };
+  parse(text: string): Parsed<T>;
   /** Used when the variable is not set or empty. */
   fallback: T;
   /** How the default reads in help and README. */
@@ -138,6 +140,25 @@ export function integer(min: number, max: number) {
     return /^\d+$/.test(value) && number >= min && number <= max
       ? { value: number }
       : { wrong: `it must be a whole number from ${min} to ${max}` };
+  };
+}
+
+export function number(min: number, max: number) {
+  return (value: string): Parsed<number> => {
+    const found = Number(value);
+    return /^\d+(\.\d+)?$/.test(value) && found >= min && found <= max
+      ? { value: found }
+      : { wrong: `it must be a number from ${min} to ${max}` };
+  };
+}
+
+/** Entries separated by commas; what is wrong with any of them is told together. */
+export function list<T>(parse: (entry: string) => Parsed<T>) {
+  return (value: string): Parsed<T[]> => {
+    const parsed = names(value).value.map(parse);
+    const wrong = parsed.flatMap((entry) => ("wrong" in entry ? [entry.wrong] : []));
+    if (wrong.length > 0) return { wrong: wrong.join("; ") };
+    return { value: parsed.flatMap((entry) => ("value" in entry ? [entry.value] : [])) };
   };
 }
 

@@ -123,6 +123,94 @@ t.test("all bad values are told together, and no secret among them", (t) => {
   t.end();
 });
 
+t.test("levels, policy, pools and devices are read", (t) => {
+  const { config } = read({
+    EDGEDAG_LEVELS: "none, seccomp",
+    EDGEDAG_MIN_ISOLATION: "gateway=seccomp,file=subprocess",
+    EDGEDAG_ALLOW_MOUNTS: "/data/,/var/x:rw,/opt:ro",
+    EDGEDAG_ALLOW_NETWORK: "yes",
+    EDGEDAG_SANDBOX_MEMORY: "2Gi",
+    EDGEDAG_SANDBOX_CPUS: "0.5",
+    EDGEDAG_POOL_SIZE: "1,seccomp/python=4",
+    EDGEDAG_DOCKER_IMAGES: "python=registry:5000/python@sha256:ab,c++=gcc:14",
+    EDGEDAG_GPUS: "2",
+  });
+  if (!config.ok) throw new Error(JSON.stringify(config.diagnostics));
+  t.match(config.value, {
+    levels: ["none", "seccomp"],
+    minIsolation: { gateway: "seccomp", file: "subprocess", cli: "none" },
+    allowNetwork: "yes",
+    sandboxMemoryBytes: 2 ** 31,
+    sandboxCpus: 0.5,
+    sandboxPids: 100,
+    poolSizes: { otherwise: 1, kinds: [{ level: "seccomp", language: "python", size: 4 }] },
+    dockerImages: { python: "registry:5000/python@sha256:ab", "c++": "gcc:14" },
+    gpus: ["0", "1"],
+  });
+  t.strictSame(config.value.allowMounts, [
+    { path: "/data", isWritable: false },
+    { path: "/var/x", isWritable: true },
+    { path: "/opt", isWritable: false },
+  ]);
+  const others = read({
+    EDGEDAG_MIN_ISOLATION: "docker",
+    EDGEDAG_GPUS: "3,",
+    EDGEDAG_POOL_SIZE: "gvisor/c=1",
+  }).config;
+  if (!others.ok) throw new Error(JSON.stringify(others.diagnostics));
+  t.match(others.value, {
+    levels: "auto",
+    minIsolation: { gateway: "docker", file: "docker", cli: "docker" },
+    gpus: ["3"],
+    poolSizes: { otherwise: 0, kinds: [{ level: "gvisor" }] },
+  });
+  const { config: plain } = read({});
+  t.match(plain.ok ? plain.value : {}, { poolSizes: { otherwise: 4, kinds: [] } });
+  t.end();
+});
+
+t.test("bad values of isolation are told together", (t) => {
+  const bad = {
+    EDGEDAG_LEVELS: "seccmp,dockr",
+    EDGEDAG_MIN_ISOLATION: "web=none,file=high",
+    EDGEDAG_ALLOW_NETWORK: "true",
+    EDGEDAG_ALLOW_MOUNTS: "data,/a/../b",
+    EDGEDAG_ALLOW_SYSCALLS: "BPF",
+    EDGEDAG_SANDBOX_TIMEOUT: "1ms",
+    EDGEDAG_SANDBOX_MEMORY: "2Gb",
+    EDGEDAG_SANDBOX_PIDS: "1",
+    EDGEDAG_SANDBOX_DISK: "9",
+    EDGEDAG_SANDBOX_CPUS: "0",
+    EDGEDAG_SANDBOX_UID: "0",
+    EDGEDAG_POOL_SIZE: "seccomp=4",
+    EDGEDAG_POOL_LIFESPAN: "0",
+    EDGEDAG_POOL_REFILL: "0",
+    EDGEDAG_DOCKER_SOCKET: "docker.sock",
+    EDGEDAG_DOCKER_IMAGES: "python",
+    EDGEDAG_RUNSC_PLATFORM: "kvm",
+    EDGEDAG_GPUS: "0,0",
+  };
+  t.strictSame(
+    problems(bad).map(([path]) => path),
+    Object.keys(bad),
+  );
+  t.match(problems({ EDGEDAG_LEVELS: "seccmp,dockr" }), [
+    ["EDGEDAG_LEVELS", /"seccmp" is none of .*; "dockr" is none of/],
+  ]);
+  const more = [
+    ["EDGEDAG_POOL_SIZE", "none/python=1"],
+    ["EDGEDAG_POOL_SIZE", "box/python=1"],
+    ["EDGEDAG_POOL_SIZE", "seccomp/c c=1"],
+    ["EDGEDAG_POOL_SIZE", "1001"],
+    ["EDGEDAG_GPUS", "1025"],
+    ["EDGEDAG_GPUS", "a b"],
+    ["EDGEDAG_MIN_ISOLATION", "file=none=x"],
+    ["EDGEDAG_MIN_ISOLATION", "file=high"],
+  ] as const;
+  for (const [name, value] of more) t.equal(problems({ [name]: value }).length, 1, value);
+  t.end();
+});
+
 t.test("unknown names warn with the nearest one", (t) => {
   const { warnings, config } = read({ EDGEDAG_SLOT: "1", EDGEDAG_OTHER: "1", MINE: "1" }, [
     "EDGEDAG_OTHER",
