@@ -91,10 +91,14 @@ function decodeEnd(fields: Fields): Done | undefined {
 }
 
 function decodeFailure(fields: Fields): Failure | undefined {
-  const { reason, code, detail, trace } = fields;
+  const { reason, code, detail, trace, line, column } = fields;
   if (reason === "exit-code" && typeof code === "number") return { reason, code };
   if (reason !== "bad-result" || typeof detail !== "string") return undefined;
-  return typeof trace === "string" ? { reason, detail, trace } : { reason, detail };
+  const failure: Failure = { reason, detail };
+  if (typeof trace === "string") failure.trace = trace;
+  if (typeof line === "number") failure.line = line;
+  if (typeof column === "number") failure.column = column;
+  return failure;
 }
 
 function decodeFacts(fields: Fields): Facts {

@@ -3,6 +3,7 @@
 import Module, { registerHooks, stripTypeScriptTypes } from "node:module";
 import { isAbsolute } from "node:path";
 import { pathToFileURL } from "node:url";
+import { notePlace } from "./failures.ts";
 import { type Call, Refusal } from "./protocol.ts";
 
 export type TaskFunction = (...args: unknown[]) => unknown;
@@ -52,18 +53,21 @@ export class Loader {
 
   /** Rejects with a Refusal, or with whatever the user's module throws. */
   async load(call: Call, run: string, cwd: string): Promise<Entry> {
-    const exports = await this.#exports(call, cwd);
+    const loaded = await this.#exports(call, cwd);
     const where = call.file ?? "the code";
-    const entry = { run: functionOf(exports, call.function, where), isQuick: false };
+    const found =
+      call.function === "" ? onlyFunction(loaded, where) : functionOf(loaded, call.function, where);
+    const entry = { run: found, isQuick: false };
     this.#entries.set(keyOf(call, run), entry);
     return entry;
   }
 
-  #exports(call: Call, cwd: string): Promise<unknown> | unknown {
+  async #exports(call: Call, cwd: string): Promise<unknown> {
     const { file, code } = call;
     if (file !== undefined) {
       if (!isAbsolute(file)) throw new Refusal(`${file} is not an absolute path`);
-      return import(pathToFileURL(file).href);
+      const url = pathToFileURL(file).href;
+      return await placed([file, url], () => import(url));
     }
     if (code === undefined) throw new Refusal("the call names neither a file nor code");
     const shown = `<task ${call.task.split("[", 1)[0] ?? ""}>`;
@@ -72,20 +76,57 @@ export class Loader {
     // are looked up from there.
     if (/^\s*(?:import|export)\b/m.test(code)) {
       const url = `${pathToFileURL(`${cwd}/${shown}.ts`).href}?inline=${this.#count}`;
-      this.#inline.set(url, code);
-      return import(url);
+      this.#inline.set(url, code + hiddenExportOf(declaredName(call, code)));
+      return await placed([url], () => import(url));
     }
     const module = new CommonJs(`${cwd}/${shown}`);
     module.filename = `${cwd}/${shown}`;
     module.paths = CommonJs._nodeModulePaths(cwd);
-    module._compile(`${stripTypeScriptTypes(code)}${exportOf(call.function)}`, module.filename);
+    // Errors of the first call no file, those of the second the one that is made up.
+    await placed(["", module.filename], () =>
+      module._compile(
+        `${stripTypeScriptTypes(code)}${exportOf(declaredName(call, code))}`,
+        module.filename,
+      ),
+    );
     return module.exports;
   }
 }
 
+async function placed<T>(names: readonly string[], compile: () => T): Promise<Awaited<T>> {
+  try {
+    return await compile();
+  } catch (error) {
+    notePlace(error, names);
+    throw error;
+  }
+}
+
+const hidden = "edgedag$function";
+
+/** What a call without a name may mean, among what inline code declares but does not export. */
+function declaredName(call: Call, code: string): string {
+  if (call.function !== "") return call.function;
+  const declared = new Set<string>();
+  const pattern = /^(?:export\s+)?(?:async\s+)?function\s*\*?\s*([A-Za-z$][\w$]*)/gm;
+  for (const [, name = ""] of code.matchAll(pattern)) declared.add(name);
+  const [only = ""] = declared;
+  return declared.size === 1 ? only : "main";
+}
+
+/** As `exportOf`, for a module. */
+function hiddenExportOf(name: string): string {
+  if (!isName(name)) return "";
+  return `\n;export const ${hidden} = typeof ${name} === "function" ? { ${name} } : undefined;`;
+}
+
+function isName(name: string): boolean {
+  return /^[A-Za-z_$][\w$]*$/.test(name);
+}
+
 /** A script that only declares its function need not export it. */
 function exportOf(name: string): string {
-  if (!/^[A-Za-z_$][\w$]*$/.test(name)) return "";
+  if (!isName(name)) return "";
   return `\n;if (typeof module.exports === "object" && typeof ${name} === "function") module.exports.${name} ??= ${name};`;
 }
 
@@ -97,13 +138,37 @@ function functionOf(exports: unknown, dotted: string, where: string): TaskFuncti
   let found = exports;
   for (const name of dotted.split(".")) {
     const owner = found;
-    found = memberOf(owner, name) ?? memberOf(memberOf(owner, "default"), name);
+    found =
+      memberOf(owner, name) ??
+      memberOf(memberOf(owner, "default"), name) ??
+      memberOf(memberOf(owner, hidden), name);
     if (found === undefined) throw new Refusal(notFound(owner, dotted, name, where));
   }
   if (typeof found !== "function") {
     throw new Refusal(`\`${dotted}\` in ${where} is not a function but ${typeof found}`);
   }
   return found as TaskFunction; // any function may be called with anything
+}
+
+/** Of a call that names none: `main`, or the only function that is exported. */
+function onlyFunction(exports: unknown, where: string): TaskFunction {
+  const main = ["main", "default"].map((name) => memberOf(exports, name));
+  const inner = memberOf(memberOf(exports, "default"), "main");
+  const all = exportedFunctions(exports);
+  const declared = Object.values(memberOf(exports, hidden) ?? {});
+  const found = [...main, inner, exports, ...(all.length === 1 ? all : declared)].find(
+    (value) => typeof value === "function",
+  );
+  if (found !== undefined) return found as TaskFunction; // any function may be called with anything
+  const names = all.map((value) => value.name);
+  const has =
+    names.length === 0 ? "it exports none" : `it exports ${names.slice(0, 10).join(", ")}`;
+  throw new Refusal(`${where} must have a function \`main\` or export exactly one; ${has}`);
+}
+
+function exportedFunctions(exports: unknown): { name: string }[] {
+  if (typeof exports !== "object" || exports === null) return [];
+  return Object.values(exports).filter((value) => typeof value === "function");
 }
 
 function memberOf(owner: unknown, name: string): unknown {

@@ -373,8 +373,9 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function failureAnswer(error: unknown): string {
-  const { detail, trace } = describe(error);
-  const more = trace === undefined ? "" : `,"trace":${JSON.stringify(trace)}`;
+  const { detail, trace, place } = describe(error);
+  let more = trace === undefined ? "" : `,"trace":${JSON.stringify(trace)}`;
+  if (place !== undefined) more += `,"line":${place.line},"column":${place.column}`;
   return `"ok":false,"reason":"bad-result","detail":${JSON.stringify(detail)}${more}`;
 }
 

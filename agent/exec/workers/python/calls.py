@@ -26,6 +26,7 @@ class Loader:
         self._folders = None
         self._run = None
         self._inline = {}
+        self._loading = None
 
     def entry(self, call, run, cwd):
         """The entry of the call's function. Whatever the user's module raises passes through."""
@@ -39,14 +40,22 @@ class Loader:
             sys.path[:] = [folder] + ([cwd] if cwd != folder else []) + self._base_path
         entry = self._entries.get(key)
         if entry is None:
+            self._loading = file
             module = self._file(file) if file is not None else self._code(call)
-            entry = Entry(_member(module, call["function"], file))
+            name = call["function"]
+            if not name:
+                name = _only_function(module, call.get("code"), file)
+            entry = Entry(_member(module, name, file))
             self._entries[key] = entry
         return entry
 
     def sources(self):
         """Inline code by the file name that its tracebacks show."""
         return self._inline
+
+    def is_of_task(self, name):
+        """Whether tracebacks call the code of a call so, or the file that was loaded last."""
+        return name is not None and (name in self._inline or name == self._loading)
 
     def _change_run(self, run):
         # Two runs may have different files under one module name, so the modules go with the run.
@@ -121,6 +130,27 @@ def fill_linecache(sources):
 
     for name, code in sources.items():
         linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+
+
+def _only_function(module, code, file):
+    """The name of the function of a call that names none: `main`, or the only public one."""
+    found = vars(module)
+    if callable(found.get("main")):
+        return "main"
+    import _ast
+
+    if code is None:
+        code = module.__loader__.get_data(module.__file__)
+    # What the module itself defines, decorated or not: what it only imports is none of its own.
+    tree = compile(code, file or "<code>", "exec", _ast.PyCF_ONLY_AST)
+    kinds = (_ast.FunctionDef, _ast.AsyncFunctionDef)
+    names = {part.name for part in tree.body if isinstance(part, kinds) and part.name[0] != "_"}
+    names = sorted(name for name in names if callable(found.get(name)))
+    if len(names) == 1:
+        return names[0]
+    has = "it has %s" % ", ".join("`%s`" % name for name in names[:10]) if names else "it has none"
+    raise NotFound(
+        "%s must have a function `main` or exactly one public function; %s" % (file or "the code", has))
 
 
 def _member(module, dotted, file):

@@ -29,6 +29,15 @@ def describe(error, sources, runner_folder):
     return detail, trace
 
 
+def place(error, loader):
+    """Line and column, both from 1, of a syntax error in the task's code, or None."""
+    if not isinstance(error, SyntaxError) or not error.lineno:
+        return None
+    if not loader.is_of_task(error.filename):
+        return None
+    return error.lineno, max(1, error.offset or 1)
+
+
 def _is_ours(name, runner_folder):
     return (
         name.startswith(runner_folder)

@@ -299,11 +299,14 @@ class Worker:
         from edgedag_worker import failures
 
         detail, trace = failures.describe(error, self.loader.sources(), _FOLDER)
+        place = failures.place(error, self.loader)
         error.__traceback__ = None
         text = self.results.text
         answer = '"ok":false,"reason":"bad-result","detail":%s' % text(_plain(detail, DETAIL_CHARACTERS))
         if trace:
             answer += ',"trace":%s' % text(_plain(trace, TRACE_CHARACTERS))
+        if place is not None:
+            answer += ',"line":%d,"column":%d' % place
         return answer
 
     def _exit_code(self, code):
