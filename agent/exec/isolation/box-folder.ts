@@ -4,20 +4,9 @@
 import { readFileSync, statSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, rm, rmdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { TmpfsMounter, TmpfsSize } from "../launcher/process.ts";
 import { BoxError, type BoxFolder } from "./box.ts";
 import { measureTree, removeTree } from "./folder-tree.ts";
-
-/** Of the launcher: what only root can do. */
-export interface TmpfsMounter {
-  mountTmpfs(path: string, size: TmpfsSize & { uid?: number; gid?: number }): Promise<void>;
-  resizeTmpfs(path: string, size: TmpfsSize): Promise<void>;
-  unmountTmpfs(path: string): Promise<void>;
-}
-
-export interface TmpfsSize {
-  bytes: number;
-  inodes: number;
-}
 
 export interface BoxFoldersOptions {
   /** Of one agent alone; made when it is missing. */
@@ -81,7 +70,7 @@ export class BoxFolders {
           `Run: umount ${path}`,
         );
       }
-      await mounter.unmountTmpfs(path);
+      check(await mounter.unmountTmpfs(path), `unmounting ${path}`);
     }
     for (const name of await readdir(root)) await removeTree(join(root, name));
   }
@@ -103,7 +92,7 @@ export class BoxFolders {
     const uid = uidBase === undefined ? undefined : uidBase + slot;
     await mkdir(path, { mode: 0o711 });
     try {
-      if (mounter !== undefined) await mounter.mountTmpfs(path, tmpfsSize(diskBytes));
+      check(await mounter?.mountTmpfs(path, tmpfsSize(diskBytes)), `mounting a tmpfs on ${path}`);
     } catch (error) {
       await rmdir(path);
       throw error;
@@ -150,7 +139,8 @@ class SlotFolder implements BoxFolder {
   }
 
   async setLimit(diskBytes: number): Promise<void> {
-    await this.#mounter?.resizeTmpfs(this.#path, tmpfsSize(diskBytes));
+    const resized = await this.#mounter?.resizeTmpfs(this.#path, tmpfsSize(diskBytes));
+    check(resized, `resizing ${this.#path}`);
   }
 
   async isFull(): Promise<boolean> {
@@ -170,12 +160,17 @@ class SlotFolder implements BoxFolder {
     this.#isDisposed = true;
     if (this.#mounter === undefined) await removeTree(this.#path);
     else {
-      await this.#mounter.unmountTmpfs(this.#path);
+      check(await this.#mounter.unmountTmpfs(this.#path), `unmounting ${this.#path}`);
       await rmdir(this.#path);
     }
     // Only now: a slot of which something is left is not used again.
     this.#release();
   }
+}
+
+/** `errno`: the name of what went wrong, if anything did. */
+function check(errno: string | undefined, what: string): void {
+  if (errno !== undefined) throw new Error(`${what}: ${errno}`);
 }
 
 function tmpfsSize(diskBytes: number): TmpfsSize {
