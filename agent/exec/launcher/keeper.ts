@@ -2,10 +2,19 @@
 // go to a new launcher. Spawns that come in between wait; after three that die at once they fail,
 // and every later one is one more try: the cause may have gone away.
 import { Launcher } from "./launcher.ts";
-import type { LauncherProcess, ProcessListener, ProcessSpec, ProcessStarter } from "./process.ts";
+import type {
+  LauncherProcess,
+  ProcessListener,
+  ProcessSpec,
+  ProcessStarter,
+  TmpfsMounter,
+  TmpfsSize,
+} from "./process.ts";
 
 export interface KeeperOptions {
   path: string;
+  /** Of each launcher: see `LauncherOptions`. */
+  args?: readonly string[];
   /** The launcher died; `attempt` counts deaths since one last worked. */
   onDeath(detail: string, attempt: number): void;
 }
@@ -16,13 +25,16 @@ interface Waiting {
   spec: ProcessSpec;
   listener: ProcessListener;
   process: LauncherProcess | undefined;
+  /** Set with `process`; absent when none comes to be. */
+  settled: PromiseWithResolvers<LauncherProcess | undefined>;
   isKilled: boolean;
 }
 
-export class LauncherKeeper implements ProcessStarter {
+export class LauncherKeeper implements ProcessStarter, TmpfsMounter {
   readonly #options: KeeperOptions;
   #launcher: Launcher | undefined;
   #waiting: Waiting[] = [];
+  #next = Promise.withResolvers<Launcher | undefined>();
   #deaths = 0;
   #isStarting = false;
   #isClosed = false;
@@ -43,7 +55,8 @@ export class LauncherKeeper implements ProcessStarter {
       this.#deaths = 0;
       return this.#launcher.spawn(spec, listener);
     }
-    const waiting: Waiting = { spec, listener, process: undefined, isKilled: false };
+    const settled = Promise.withResolvers<LauncherProcess | undefined>();
+    const waiting: Waiting = { spec, listener, process: undefined, settled, isKilled: false };
     this.#waiting.push(waiting);
     if (this.#isClosed) queueMicrotask(() => this.#failWaiting("the launcher is closed"));
     else if (!this.#isStarting) this.#startAgain();
@@ -52,7 +65,37 @@ export class LauncherKeeper implements ProcessStarter {
         waiting.isKilled = true;
         waiting.process?.kill(graceMs);
       },
+      send: (bytes) => {
+        if (waiting.process !== undefined) return waiting.process.send?.(bytes);
+        const copy = Uint8Array.from(bytes);
+        void settled.promise.then((process) => process?.send?.(copy));
+      },
+      arm: async (arming) => {
+        const process = waiting.process ?? (await settled.promise);
+        return process?.arm === undefined ? "ESRCH" : await process.arm(arming);
+      },
+      usage: async () => await (waiting.process ?? (await settled.promise))?.usage?.(),
     };
+  }
+
+  /** Of the launcher that is at hand: which cgroups it uses, or why none. */
+  get cgroups(): { readonly version: number; readonly why: string } {
+    return this.#launcher?.cgroups ?? { version: 0, why: "there is no launcher at the moment" };
+  }
+
+  async mountTmpfs(path: string, size: TmpfsSize): Promise<string | undefined> {
+    const launcher = await this.#atHand();
+    return launcher === undefined ? "ECHILD" : await launcher.mountTmpfs(path, size);
+  }
+
+  async resizeTmpfs(path: string, size: Pick<TmpfsSize, "bytes" | "inodes">) {
+    const launcher = await this.#atHand();
+    return launcher === undefined ? "ECHILD" : await launcher.resizeTmpfs(path, size);
+  }
+
+  async unmountTmpfs(path: string): Promise<string | undefined> {
+    const launcher = await this.#atHand();
+    return launcher === undefined ? "ECHILD" : await launcher.unmountTmpfs(path);
   }
 
   flush(): void {
@@ -66,6 +109,13 @@ export class LauncherKeeper implements ProcessStarter {
     this.#failWaiting("the launcher is closed");
   }
 
+  #atHand(): Promise<Launcher | undefined> {
+    if (this.#launcher !== undefined || this.#isClosed) return Promise.resolve(this.#launcher);
+    const { promise } = this.#next;
+    if (!this.#isStarting) this.#startAgain();
+    return promise;
+  }
+
   #startAgain(): void {
     this.#startLauncher().catch((error: unknown) => this.#died(String(error)));
   }
@@ -74,6 +124,7 @@ export class LauncherKeeper implements ProcessStarter {
     this.#isStarting = true;
     const launcher = await Launcher.start({
       path: this.#options.path,
+      args: this.#options.args ?? [],
       onExit: (detail) => this.#died(detail),
     }).finally(() => {
       this.#isStarting = false;
@@ -86,7 +137,9 @@ export class LauncherKeeper implements ProcessStarter {
     for (const waiting of this.#waiting.splice(0)) {
       if (waiting.isKilled) waiting.listener.ended({ kind: "lost" });
       else waiting.process = launcher.spawn(waiting.spec, waiting.listener);
+      waiting.settled.resolve(waiting.process);
     }
+    this.#settleNext(launcher);
   }
 
   #died(detail: string): void {
@@ -102,8 +155,15 @@ export class LauncherKeeper implements ProcessStarter {
   }
 
   #failWaiting(detail: string): void {
-    for (const { listener } of this.#waiting.splice(0)) {
+    for (const { listener, settled } of this.#waiting.splice(0)) {
+      settled.resolve(undefined);
       listener.ended({ kind: "spawn-failed", errno: "ECHILD", detail });
     }
+    this.#settleNext(undefined);
+  }
+
+  #settleNext(launcher: Launcher | undefined): void {
+    this.#next.resolve(launcher);
+    this.#next = Promise.withResolvers();
   }
 }

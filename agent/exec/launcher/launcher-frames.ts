@@ -1,18 +1,13 @@
-// The frames between the agent and the launcher (PROTOCOL.md): encoding of commands,
-// decoding of events. No I/O. Output bytes are handed on as views of the chunk that was read.
+// The frames from a launcher to the agent (PROTOCOL.md): decoding of events. No I/O.
+// Output bytes are handed on as views of the chunk that was read. What a launcher inside a sandbox
+// says is hostile: every size and every number is looked at before it is used.
 import { constants } from "node:os";
 import type { Facts } from "../../../protocol/outcome.ts";
-import type { ProcessEnd, ProcessSpec, RlimitName } from "./process.ts";
+import type { LimitName, ProcessEnd, Usage } from "./process.ts";
 
-export const launcherProtocol = 1;
+export const launcherProtocol = 2;
 
 const headerBytes = 9;
-const spawnFixedBytes = 34;
-const rlimitBytes = 17;
-const maxFrameBytes = 8 * 1024 * 1024;
-
-const commandSpawn = 1;
-const commandKill = 2;
 const eventHello = 128;
 const eventStarted = 129;
 const eventStdout = 130;
@@ -20,184 +15,92 @@ const eventStderr = 131;
 const eventMark = 132;
 const eventEnded = 133;
 const eventSpawnFailed = 134;
-/** Bodies of all events but output have one size each. */
+const eventChannel = 135;
+const eventSample = 136;
+const eventUsage = 137;
+const eventDone = 138;
+const eventRoom = 139;
+/** Bodies that are passed on in pieces may be this long, those of all others `maxTextBytes` more. */
+const maxStreamedBytes = 16 * 1024 * 1024;
+const maxTextBytes = 512;
+/** Smallest bodies; `hello` and `spawn-failed` end in a sentence, all others have one size. */
 const bodyBytes: Readonly<Record<number, number>> = {
-  [eventHello]: 8,
+  [eventHello]: 12,
   [eventStarted]: 12,
   [eventMark]: 5,
-  [eventEnded]: 72,
+  [eventEnded]: 104,
   [eventSpawnFailed]: 5,
+  [eventSample]: 73,
+  [eventUsage]: 73,
+  [eventDone]: 4,
+  [eventRoom]: 4,
 };
-
-const rlimitCodes: Readonly<Record<RlimitName, number>> = {
-  as: 0,
-  cpu: 1,
-  core: 2,
-  fsize: 3,
-  nofile: 4,
-  nproc: 5,
-  stack: 6,
-};
-const stops = [undefined, "timeout", "output", "killed"] as const;
-const noLimit = 0xffff_ffff_ffff_ffffn;
-const u32Max = 0xffff_ffff;
+const limitNames: readonly (LimitName | undefined)[] = [
+  undefined,
+  undefined,
+  undefined,
+  undefined,
+  "memory",
+  "pids",
+  "cpu-time",
+];
+const stops = [undefined, "timeout", "output", "killed", "memory", "pids", "cpu-time"] as const;
 
 const signalNames = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.signals)) {
   if (!signalNames.has(number)) signalNames.set(number, name);
 }
 
-function clampU32(n: number): number {
-  return Math.min(Math.max(Math.ceil(n), 0), u32Max);
+export interface LauncherHello {
+  protocol: number;
+  pid: number;
+  /** 0: none, and then `why`. */
+  cgroupVersion: number;
+  why: string;
 }
 
-function toU64(n: number): bigint {
-  return n < Number.MAX_SAFE_INTEGER ? BigInt(Math.max(0, Math.trunc(n))) : noLimit;
-}
-
-/** The environment as the launcher wants it: `name=value` with a NUL after each. */
-export interface EncodedEnv {
-  bytes: Buffer;
-  count: number;
-}
-
-/** Absent when a name or a value holds a NUL, or a name is empty or holds `=`. */
-export function encodeEnv(env: Readonly<Record<string, string>>): EncodedEnv | undefined {
-  let text = "";
-  let count = 0;
-  for (const name in env) {
-    const value = env[name];
-    if (value === undefined) continue;
-    if (name === "" || name.includes("=") || name.includes("\0") || value.includes("\0")) {
-      return undefined;
-    }
-    text += `${name}=${value}\0`;
-    count++;
-  }
-  return { bytes: Buffer.from(text), count };
-}
-
-/** What cannot be put into a frame, in the words of a failed spawn. */
-export interface Unsendable {
-  errno: string;
-  detail: string;
-}
-
-/** Collects commands; `take` gives all of them as one buffer that is the caller's to keep. */
-export class CommandEncoder {
-  #buffer = Buffer.allocUnsafe(16 * 1024);
-  #length = 0;
-
-  take(): Buffer | undefined {
-    if (this.#length === 0) return undefined;
-    const taken = this.#buffer.subarray(0, this.#length);
-    // What follows goes behind it, or into a fresh buffer: the socket may still hold this one.
-    this.#buffer =
-      this.#buffer.length - this.#length >= 4096
-        ? this.#buffer.subarray(this.#length)
-        : Buffer.allocUnsafe(16 * 1024);
-    this.#length = 0;
-    return taken;
-  }
-
-  kill(id: number, graceMs: number): void {
-    const at = this.#header(commandKill, id, 4);
-    this.#buffer.writeUInt32LE(clampU32(graceMs), at);
-  }
-
-  spawn(id: number, spec: ProcessSpec, env: EncodedEnv): Unsendable | undefined {
-    let text = `${spec.cwd}\0${spec.channel ?? ""}\0`;
-    for (const word of spec.argv) text += `${word}\0`;
-    const rlimits = spec.rlimits ?? [];
-    // A NUL inside a word would make one word two.
-    let ends = 0;
-    for (let i = text.indexOf("\0"); i >= 0; i = text.indexOf("\0", i + 1)) ends++;
-    if (spec.argv.length === 0 || ends !== spec.argv.length + 2) {
-      return {
-        errno: "EINVAL",
-        detail:
-          spec.argv.length === 0 ? "the command is empty" : "the command holds a NUL character",
-      };
-    }
-    const textBytes = Buffer.byteLength(text);
-    const size = spawnFixedBytes + rlimits.length * rlimitBytes + textBytes + env.bytes.length;
-    if (size > maxFrameBytes) {
-      return { errno: "E2BIG", detail: `command and environment are ${size} bytes long` };
-    }
-    let at = this.#header(commandSpawn, id, size);
-    const b = this.#buffer;
-    const wanted = spec.timeoutMs ?? u32Max;
-    // 0 says none; what does not fit into the field (49 days) must not become a shorter timeout.
-    const timeoutMs = wanted >= u32Max ? 0 : Math.max(1, clampU32(wanted));
-    at = b.writeUInt32LE(timeoutMs, at);
-    at = b.writeUInt32LE(clampU32(spec.graceMs), at);
-    at = b.writeBigUInt64LE(
-      spec.outputLimitBytes === undefined ? noLimit : toU64(spec.outputLimitBytes),
-      at,
-    );
-    at = b.writeUInt8(spec.mark === undefined ? 0 : 1, at);
-    if (spec.mark === undefined) b.fill(0, at, at + 8);
-    else b.set(spec.mark.subarray(0, 8), at);
-    at = b.writeUInt8(rlimits.length, at + 8);
-    at = b.writeUInt32LE(spec.argv.length, at);
-    at = b.writeUInt32LE(env.count, at);
-    for (const limit of rlimits) {
-      at = b.writeUInt8(rlimitCodes[limit.name], at);
-      at = b.writeBigUInt64LE(toU64(limit.soft), at);
-      at = b.writeBigUInt64LE(toU64(limit.hard), at);
-    }
-    at += b.write(text, at);
-    b.set(env.bytes, at);
-    return undefined;
-  }
-
-  #header(type: number, id: number, size: number): number {
-    const need = headerBytes + size;
-    if (this.#buffer.length - this.#length < need) {
-      const larger = Buffer.allocUnsafe(Math.max((this.#length + need) * 2, 16 * 1024));
-      larger.set(this.#buffer.subarray(0, this.#length));
-      this.#buffer = larger;
-    }
-    const at = this.#length;
-    this.#buffer.writeUInt32LE(5 + size, at);
-    this.#buffer.writeUInt8(type, at + 4);
-    this.#buffer.writeUInt32LE(id, at + 5);
-    this.#length += need;
-    return at + headerBytes;
-  }
-}
+type Stream = "stdout" | "stderr" | "channel";
 
 export interface LauncherEvents {
-  hello(protocol: number, pid: number): void;
+  hello(hello: LauncherHello): void;
   started(id: number, pid: number, startedAt: number): void;
   output(id: number, stream: "stdout" | "stderr", bytes: Buffer): void;
   mark(id: number, stream: "stdout" | "stderr", markId: number): void;
+  /** `undefined`: the process has closed it. */
+  channel(id: number, bytes: Buffer | undefined): void;
+  /** The process has taken so many bytes from its channel. */
+  room(id: number, bytes: number): void;
+  sample(id: number, usage: Usage): void;
+  usage(id: number, usage: Usage): void;
+  done(id: number, errno: number): void;
   ended(id: number, end: Extract<ProcessEnd, { kind: "exited" }>): void;
-  spawnFailed(id: number, stage: number, errno: number): void;
+  spawnFailed(id: number, stage: number, errno: number, why: string): void;
 }
 
 /** Decodes a stream of events. Frames may be cut anywhere; output is passed on in pieces then. */
 export class EventDecoder {
   readonly #events: LauncherEvents;
   /** A header or a small frame that was cut off by the end of a chunk. */
-  readonly #kept = Buffer.alloc(128);
+  readonly #kept = Buffer.alloc(headerBytes + 104 + maxTextBytes);
   #keptLength = 0;
-  #outputLeft = 0;
-  #outputId = 0;
-  #outputStream: "stdout" | "stderr" = "stdout";
+  #streamLeft = 0;
+  #streamId = 0;
+  #stream: Stream = "stdout";
 
   constructor(events: LauncherEvents) {
     this.#events = events;
   }
 
-  /** Throws when the bytes are no frames of this protocol: that is a bug, not the world. */
+  /** Throws when the bytes are no frames of this protocol; nothing after them can be read then. */
   push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
-      if (this.#outputLeft > 0) {
-        const end = Math.min(chunk.length, at + this.#outputLeft);
-        this.#outputLeft -= end - at;
-        this.#events.output(this.#outputId, this.#outputStream, chunk.subarray(at, end));
+      if (this.#streamLeft > 0) {
+        const end = Math.min(chunk.length, at + this.#streamLeft);
+        this.#streamLeft -= end - at;
+        const bytes = chunk.subarray(at, end);
+        if (this.#stream === "channel") this.#events.channel(this.#streamId, bytes);
+        else this.#events.output(this.#streamId, this.#stream, bytes);
         at = end;
         continue;
       }
@@ -208,7 +111,7 @@ export class EventDecoder {
           continue;
         }
       }
-      // One byte at a time is enough here: it happens at most once a chunk, for at most 81 bytes.
+      // One byte at a time is enough here: it happens at most once a chunk, for one small frame.
       this.#kept[this.#keptLength++] = chunk[at++] ?? 0;
       if (this.#frame(this.#kept, 0, this.#keptLength) > 0) this.#keptLength = 0;
     }
@@ -221,13 +124,19 @@ export class EventDecoder {
     const type = b.readUInt8(at + 4);
     const id = b.readUInt32LE(at + 5);
     const body = at + headerBytes;
-    if (type === eventStdout || type === eventStderr) {
-      this.#outputLeft = size;
-      this.#outputId = id;
-      this.#outputStream = type === eventStdout ? "stdout" : "stderr";
+    if (type === eventStdout || type === eventStderr || type === eventChannel) {
+      if (size < 0 || size > maxStreamedBytes) throw refused(type, size);
+      this.#streamLeft = size;
+      this.#streamId = id;
+      this.#stream = type === eventStdout ? "stdout" : type === eventStderr ? "stderr" : "channel";
+      if (size === 0 && type === eventChannel) this.#events.channel(id, undefined);
       return body;
     }
-    if (size !== bodyBytes[type]) throw new Error(`launcher sent frame ${type} of ${size} bytes`);
+    const least = bodyBytes[type];
+    const hasText = type === eventHello || type === eventSpawnFailed;
+    if (least === undefined || size < least || size > least + (hasText ? maxTextBytes : 0)) {
+      throw refused(type, size);
+    }
     if (end - body < size) return at;
     if (type === eventStarted) {
       this.#events.started(id, b.readUInt32LE(body), b.readDoubleLE(body + 4));
@@ -237,12 +146,61 @@ export class EventDecoder {
     } else if (type === eventEnded) {
       this.#events.ended(id, decodeEnd(b, body));
     } else if (type === eventSpawnFailed) {
-      this.#events.spawnFailed(id, b.readUInt8(body), b.readUInt32LE(body + 1));
+      const why = textOf(b, body + least, body + size);
+      this.#events.spawnFailed(id, b.readUInt8(body), b.readUInt32LE(body + 1), why);
+    } else if (type === eventSample) {
+      this.#events.sample(id, decodeUsage(b, body));
+    } else if (type === eventUsage) {
+      this.#events.usage(id, decodeUsage(b, body));
+    } else if (type === eventDone) {
+      this.#events.done(id, b.readUInt32LE(body));
+    } else if (type === eventRoom) {
+      this.#events.room(id, b.readUInt32LE(body));
     } else {
-      this.#events.hello(b.readUInt32LE(body), b.readUInt32LE(body + 4));
+      this.#events.hello({
+        protocol: b.readUInt32LE(body),
+        pid: b.readUInt32LE(body + 4),
+        cgroupVersion: b.readUInt32LE(body + 8),
+        why: textOf(b, body + least, body + size),
+      });
     }
     return body + size;
   }
+}
+
+function refused(type: number, size: number): Error {
+  return new Error(`launcher sent frame ${type} of ${size} bytes`);
+}
+
+/** A NUL-ended string; absent is empty. */
+function textOf(b: Buffer, from: number, to: number): string {
+  const nul = b.subarray(from, to).indexOf(0);
+  return b.toString("utf8", from, nul < 0 ? to : from + nul);
+}
+
+/** Negative stands for unknown; what is no number at all is not believed either. */
+function figure(b: Buffer, at: number): number | undefined {
+  const n = b.readDoubleLE(at);
+  return n >= 0 && n < Number.POSITIVE_INFINITY ? n : undefined;
+}
+
+function decodeUsage(b: Buffer, at: number): Usage {
+  const usage: Usage = { at: figure(b, at) ?? 0 };
+  const put = (key: Exclude<keyof Usage, "at" | "exceeded">, offset: number) => {
+    const n = figure(b, at + offset);
+    if (n !== undefined) usage[key] = n;
+  };
+  put("cpuUserMs", 8);
+  put("cpuSystemMs", 16);
+  put("memoryBytes", 24);
+  put("peakMemoryBytes", 32);
+  put("pids", 40);
+  put("peakPids", 48);
+  put("readBytes", 56);
+  put("writtenBytes", 64);
+  const exceeded = limitNames[b.readUInt8(at + 72)];
+  if (exceeded !== undefined) usage.exceeded = exceeded;
+  return usage;
 }
 
 function decodeEnd(b: Buffer, at: number): Extract<ProcessEnd, { kind: "exited" }> {
@@ -250,16 +208,24 @@ function decodeEnd(b: Buffer, at: number): Extract<ProcessEnd, { kind: "exited" 
   const stopped = stops[b.readUInt8(at + 1)];
   const flags = b.readUInt8(at + 2);
   const code = b.readUInt32LE(at + 4);
-  const dropped = b.readDoubleLE(at + 64);
+  const dropped = figure(b, at + 64) ?? 0;
   const facts: Facts = {
-    startedAt: b.readDoubleLE(at + 8),
-    wallMs: b.readDoubleLE(at + 16),
-    cpuUserMs: b.readDoubleLE(at + 24),
-    cpuSystemMs: b.readDoubleLE(at + 32),
-    maxRssBytes: b.readDoubleLE(at + 40),
-    stdoutBytes: b.readDoubleLE(at + 48),
-    stderrBytes: b.readDoubleLE(at + 56),
+    startedAt: figure(b, at + 8) ?? 0,
+    wallMs: figure(b, at + 16) ?? 0,
+    cpuUserMs: figure(b, at + 24) ?? 0,
+    cpuSystemMs: figure(b, at + 32) ?? 0,
+    maxRssBytes: figure(b, at + 40) ?? 0,
+    stdoutBytes: figure(b, at + 48) ?? 0,
+    stderrBytes: figure(b, at + 56) ?? 0,
   };
+  const peakMemory = figure(b, at + 72);
+  const peakPids = figure(b, at + 80);
+  const read = figure(b, at + 88);
+  const written = figure(b, at + 96);
+  if (peakMemory !== undefined) facts.peakMemoryBytes = peakMemory;
+  if (peakPids !== undefined) facts.peakPids = peakPids;
+  if (read !== undefined) facts.readBytes = read;
+  if (written !== undefined) facts.writtenBytes = written;
   if (dropped > 0) facts.droppedBytes = dropped;
   if ((flags & 1) !== 0) facts.leaked = true;
   if ((flags & 2) !== 0) facts.forced = true;

@@ -1,5 +1,5 @@
 // Starts processes without the C launcher, through execa, for hosts where none can be had.
-// Isolation level `none` only. It refuses what it cannot do (worker channels, marks, rlimits), and
+// Isolation level `none` only. It refuses what it cannot do (channels, marks, limits, stdin), and
 // leaves out facts that it cannot know (cpu times, max RSS). Trees are killed by process group: a
 // descendant that leaves the group with setsid is not found, unlike with the launcher.
 // Import this file dynamically: execa costs 100 ms that hosts with a launcher never pay.
@@ -50,7 +50,15 @@ function refusal(spec: ProcessSpec): ProcessEnd | undefined {
   const wanted =
     (spec.channel !== undefined && "a worker channel") ||
     (spec.mark !== undefined && "stream marks") ||
-    (spec.rlimits !== undefined && spec.rlimits.length > 0 && "resource limits");
+    (spec.rlimits !== undefined && spec.rlimits.length > 0 && "resource limits") ||
+    (spec.relay === true && "a relayed channel") ||
+    (spec.isChannelStdio === true && "a channel as stdin and stdout") ||
+    (spec.stdin !== undefined && "a file as stdin") ||
+    (spec.limits !== undefined && "limits of a whole process tree") ||
+    (spec.cgroup === true && "cgroups") ||
+    (spec.confine !== undefined && "confinement") ||
+    (spec.newPidNamespace === true && "PID namespaces") ||
+    (spec.sampled === true && "samples of its usage");
   if (wanted === false) return undefined;
   return {
     kind: "spawn-failed",

@@ -118,9 +118,26 @@ export interface LauncherProcess {
   kill(graceMs: number): void;
   /** Into the relayed channel. */
   send?(bytes: Uint8Array): void;
-  arm?(arming: Arming): void;
+  /** Resolves when the limits hold; with the name of an error when they do not: then it is killed. */
+  arm?(arming: Arming): Promise<string | undefined>;
   /** Asks for the figures of this moment; `undefined` when it has ended or nothing is measured. */
   usage?(): Promise<Usage | undefined>;
+}
+
+/** Of a file system in memory; `uid` and `gid` own its root (0 when absent). */
+export interface TmpfsSize {
+  bytes: number;
+  inodes: number;
+  uid?: number;
+  gid?: number;
+}
+
+/** Each resolves with the name of an error ("EPERM"), or with nothing when it is done. */
+export interface TmpfsMounter {
+  mountTmpfs(path: string, size: TmpfsSize): Promise<string | undefined>;
+  /** Of the owner nothing changes. */
+  resizeTmpfs(path: string, size: Pick<TmpfsSize, "bytes" | "inodes">): Promise<string | undefined>;
+  unmountTmpfs(path: string): Promise<string | undefined>;
 }
 
 /** What the launcher's client and the plain client have in common. */

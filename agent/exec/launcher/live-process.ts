@@ -1,0 +1,74 @@
+// One process as the launcher's client keeps it until its end: who listens, what was asked of it
+// and not answered, what may still come from it.
+import type { ChannelWindow } from "./channel-window.ts";
+import type { Arming, ProcessEnd, ProcessListener, ProcessSpec, Usage } from "./process.ts";
+
+export class LiveProcess {
+  readonly spec: ProcessSpec;
+  readonly listener: ProcessListener;
+  readonly window: ChannelWindow | undefined;
+  /** 0 until the launcher has told it. */
+  pid = 0;
+  /** Bytes of output that the launcher may still pass on. */
+  #outputLeft: number;
+  readonly #arms: ((error: string | undefined) => void)[] = [];
+  readonly #usages: ((usage: Usage | undefined) => void)[] = [];
+
+  constructor(spec: ProcessSpec, listener: ProcessListener, window: ChannelWindow | undefined) {
+    this.spec = spec;
+    this.listener = listener;
+    this.window = window;
+    this.#outputLeft = spec.outputLimitBytes ?? Number.POSITIVE_INFINITY;
+  }
+
+  arming({ outputLimitBytes }: Arming): Promise<string | undefined> {
+    this.#outputLeft += outputLimitBytes ?? Number.POSITIVE_INFINITY;
+    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+    this.#arms.push(resolve);
+    return promise;
+  }
+
+  asking(): Promise<Usage | undefined> {
+    const { promise, resolve } = Promise.withResolvers<Usage | undefined>();
+    this.#usages.push(resolve);
+    return promise;
+  }
+
+  /** False: nothing was asked. */
+  armed(error: string | undefined): boolean {
+    const resolve = this.#arms.shift();
+    resolve?.(error);
+    return resolve !== undefined;
+  }
+
+  /** False: nothing was asked. */
+  measured(usage: Usage): boolean {
+    const resolve = this.#usages.shift();
+    resolve?.(usage);
+    return resolve !== undefined;
+  }
+
+  /** False: there is more output than its limit lets through. */
+  admits(bytes: number): boolean {
+    this.#outputLeft -= bytes;
+    return this.#outputLeft >= 0;
+  }
+
+  ended(end: ProcessEnd): void {
+    for (const resolve of this.#arms.splice(0)) resolve("ESRCH");
+    for (const resolve of this.#usages.splice(0)) resolve(undefined);
+    this.window?.drop();
+    guard(() => this.listener.ended(end));
+  }
+}
+
+/** A listener that throws is a bug, but it must not cost the other processes their frames. */
+export function guard(tell: () => void): void {
+  try {
+    tell();
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+}
