@@ -105,15 +105,19 @@ static int make_inside(const char *path, int is_file) {
   return error == 0 ? open_inside(path) : -1;
 }
 
-/* Moves a detached mount to where it is to be seen. */
+/* Moves a detached mount to where it is to be seen; takes both descriptors. */
+static void attach_at(int mount_fd, int at, const char *path) {
+  if (syscall(NR_MOVE_MOUNT, mount_fd, "", at, "", MOVE_BOTH_EMPTY) < 0) box_fail("mounting %s", path);
+  close(at);
+  close(mount_fd);
+}
+
 static void attach(int mount_fd, const char *path) {
   struct stat s;
   if (fstat(mount_fd, &s) < 0) box_fail("looking at what belongs to %s", path);
   int at = make_inside(path, !S_ISDIR(s.st_mode));
   if (at < 0) box_fail("making %s", path);
-  if (syscall(NR_MOVE_MOUNT, mount_fd, "", at, "", MOVE_BOTH_EMPTY) < 0) box_fail("mounting %s", path);
-  close(at);
-  close(mount_fd);
+  attach_at(mount_fd, at, path);
 }
 
 static void write_file(const char *path, const char *text, size_t length) {
@@ -128,17 +132,26 @@ static void link_inside(const char *target, const char *path) {
 
 /* ---- the parts ---- */
 
+/* Devices are made where that is allowed (half the price of a mount), else shown from the host. */
+static void make_node(const char *name) {
+  char path[32];
+  struct stat s;
+  snprintf(path, sizeof path, "/dev/%s", name);
+  if (stat(path, &s) < 0 || !S_ISCHR(s.st_mode)) box_fail("finding %s", path);
+  if (mknodat(root_fd, path + 1, S_IFCHR | 0666, s.st_rdev) == 0) {
+    if (fchmodat(root_fd, path + 1, 0666, 0) < 0) box_fail("making %s", path);
+    return;
+  }
+  int tree = copy_tree(AT_FDCWD, path);
+  if (tree < 0) box_fail("copying %s", path);
+  set_flags(tree, AT_TREE, NOSUID | NOEXEC, path);
+  attach(tree, path);
+}
+
 static void make_dev(void) {
   static const char *const nodes[] = {"null", "zero", "full", "random", "urandom", "tty", NULL};
-  char path[32];
   if (mkdirat(root_fd, "dev", 0755) < 0) box_fail("making /dev");
-  for (const char *const *n = nodes; *n; n++) {
-    snprintf(path, sizeof path, "/dev/%s", *n);
-    int tree = copy_tree(AT_FDCWD, path);
-    if (tree < 0) box_fail("copying %s", path);
-    set_flags(tree, AT_TREE, NOSUID | NOEXEC, path);
-    attach(tree, path);
-  }
+  for (const char *const *n = nodes; *n; n++) make_node(*n);
   const char *const options[] = {"newinstance", "", "ptmxmode", "0666", "mode", "0620", NULL};
   attach(new_mount("devpts", options, NOSUID | NOEXEC), "/dev/pts");
   link_inside("pts/ptmx", "dev/ptmx");
@@ -152,23 +165,21 @@ static void make_dev(void) {
 static void cover(const char *source, const char *path) {
   int at = open_inside(path);
   if (at < 0) return; /* this kernel has none */
-  close(at);
   int tree = copy_tree(root_fd, source);
   if (tree < 0) box_fail("hiding %s", path);
   set_flags(tree, AT_TREE, RO | NOSUID | NOEXEC, path);
-  attach(tree, path);
+  attach_at(tree, at, path);
 }
 
-/* As container engines do: what tells of the machine or changes it is hidden or cannot be written. */
+/* All of it is read-only (Landlock would let no task write there anyway), and what tells of the
+ * machine more than a program needs is hidden, as container engines do. */
 static void make_proc(void) {
-  static const char *const folders[] = {"/proc/acpi", "/proc/asound", "/proc/bus",
-                                        "/proc/fs",   "/proc/irq",    "/proc/scsi", NULL};
-  static const char *const files[] = {
-      "/proc/interrupts", "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
-      "/proc/sched_debug", "/proc/timer_list", "/proc/timer_stats", "/proc/sysrq-trigger", NULL};
+  static const char *const folders[] = {"/proc/acpi", "/proc/asound", "/proc/scsi", NULL};
+  static const char *const files[] = {"/proc/interrupts",  "/proc/kcore",      "/proc/keys",
+                                      "/proc/latency_stats", "/proc/sched_debug", "/proc/sysrq-trigger",
+                                      "/proc/timer_list",  "/proc/timer_stats", NULL};
   const char *const options[] = {NULL};
-  attach(new_mount("proc", options, NOSUID | NODEV | NOEXEC), "/proc");
-  cover("proc/sys", "/proc/sys");
+  attach(new_mount("proc", options, RO | NOSUID | NODEV | NOEXEC), "/proc");
   if (mkdirat(root_fd, "sys", 0755) < 0) box_fail("making /sys"); /* and nothing is in it */
   for (const char *const *p = folders; *p; p++) cover("sys", *p);
   for (const char *const *p = files; *p; p++) cover("dev/null", *p);
@@ -194,8 +205,7 @@ static void copy_etc(const char *name) {
 }
 
 static void make_etc(const struct box *b) {
-  static const char *const folders[] = {"ld.so.conf.d", "alternatives", "ssl/certs", "pki",
-                                        "ca-certificates", NULL};
+  static const char *const folders[] = {"ld.so.conf.d", "alternatives", "ssl/certs", "pki", NULL};
   char text[512];
   int n;
   if (mkdirat(root_fd, "etc", 0755) < 0) box_fail("making /etc");
@@ -261,13 +271,13 @@ void box_make_root(struct box *b) {
     if (e->tree < 0 && !(e->kind == ENTRY_TRY_BIND_RO && errno == ENOENT))
       box_fail("copying the view of %s", e->from);
   }
-  root_fd = new_tmpfs(4 * 1024 * 1024, "0755", NOSUID | NODEV);
+  root_fd = new_tmpfs(4 * 1024 * 1024, "0755", NOSUID); /* devices are in it */
   if (syscall(NR_MOVE_MOUNT, root_fd, "", AT_FDCWD, "/tmp", 4u) < 0) box_fail("mounting on /tmp");
   make_dev();
   make_proc();
   make_etc(b);
   for (size_t i = 0; i < b->count; i++) make_entry(&b->entries[i]);
-  set_flags(root_fd, 0, RO | NOSUID | NODEV, "the root");
+  set_flags(root_fd, 0, RO | NOSUID, "the root");
   if (fchdir(root_fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0) box_fail("entering the root");
   if (umount2(".", MNT_DETACH) < 0) box_fail("leaving the host's root");
   if (chdir("/") < 0) box_fail("entering the root");

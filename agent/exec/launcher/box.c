@@ -163,26 +163,27 @@ static void parse(int argc, char **argv, struct options *o) {
 
 /* ---- namespaces and user ---- */
 
-static void write_proc(const char *path, const char *text) {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
+/* `proc`: the host's, since that of the box is read-only. */
+static void write_proc(int proc, const char *path, const char *text) {
+  int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, text, strlen(text)) < 0) box_fail("writing %s", path);
   close(fd);
 }
 
 /* One user and one group, by the same numbers inside and outside: that needs no privilege. */
-static void map_user(uid_t uid, gid_t gid) {
+static void map_user(int proc, uid_t uid, gid_t gid) {
   char text[64];
-  write_proc("/proc/self/setgroups", "deny");
+  write_proc(proc, "self/setgroups", "deny");
   snprintf(text, sizeof text, "%u %u 1", uid, uid);
-  write_proc("/proc/self/uid_map", text);
+  write_proc(proc, "self/uid_map", text);
   snprintf(text, sizeof text, "%u %u 1", gid, gid);
-  write_proc("/proc/self/gid_map", text);
+  write_proc(proc, "self/gid_map", text);
 }
 
 /* In a user namespace that our parent's clone has made, and that has no users yet. */
-static int is_unmapped(void) {
+static int is_unmapped(int proc) {
   char byte;
-  int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+  int fd = openat(proc, "self/uid_map", O_RDONLY | O_CLOEXEC);
   if (fd < 0) box_fail("opening /proc/self/uid_map");
   ssize_t n = read(fd, &byte, 1);
   close(fd);
@@ -218,14 +219,14 @@ static void bring_up_loopback(void) {
 }
 
 /* As root, at the end: the box's user, and a user namespace where nobody else exists. */
-static void become_user(const struct box *b) {
+static void become_user(int proc, const struct box *b) {
   if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0) box_fail("setting securebits");
   if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, b->gid, b->gid, b->gid) < 0 ||
       syscall(SYS_setresuid, b->uid, b->uid, b->uid) < 0)
     box_fail("becoming user %u", b->uid);
   if (unshare(CLONE_NEWUSER) < 0) box_fail("making a user namespace");
   prctl(PR_SET_DUMPABLE, 1); /* the change of user cleared it, and the maps would be root's */
-  map_user(b->uid, b->gid);
+  map_user(proc, b->uid, b->gid);
 }
 
 int box_keep_capabilities(void) {
@@ -281,11 +282,13 @@ void box_enter(int argc, char **argv) {
   sigprocmask(SIG_SETMASK, &all, NULL);
   if (syscall(SYS_close_range, 4u, ~0u, 0u) < 0) box_fail("closing descriptors");
 
+  int proc = open("/proc", O_PATH | O_CLOEXEC);
+  if (proc < 0) box_fail("opening /proc");
   int is_root = geteuid() == 0;
-  if (getpid() == 1 && is_unmapped()) {
+  if (getpid() == 1 && is_unmapped(proc)) {
     if (b->uid == (uid_t)-1 || b->gid == (gid_t)-1) usage("needed:", "--uid and --gid");
     is_root = 0;
-    map_user(b->uid, b->gid);
+    map_user(proc, b->uid, b->gid);
   } else if (is_root) {
     if (b->uid == (uid_t)-1 || b->gid == (gid_t)-1 || b->uid == 0 || b->gid == 0)
       usage("needed, and not 0:", "--uid and --gid");
@@ -294,7 +297,7 @@ void box_enter(int argc, char **argv) {
     b->uid = getuid();
     b->gid = getgid();
     if (unshare(CLONE_NEWUSER) < 0) box_fail("making a user namespace");
-    map_user(b->uid, b->gid);
+    map_user(proc, b->uid, b->gid);
     become_first();
   }
   int death_signal = 0; /* a change of user will clear it */
@@ -305,7 +308,8 @@ void box_enter(int argc, char **argv) {
   if (sethostname(b->hostname, strlen(b->hostname)) < 0) box_fail("naming the host");
   if (!b->is_network) bring_up_loopback();
   box_make_root(b);
-  if (is_root) become_user(b);
+  if (is_root) become_user(proc, b);
+  close(proc); /* with it goes the last way to the host's files */
   struct confine privileges = {.flags = CONFINE_PRIVS, .uid = (uid_t)-1, .gid = (gid_t)-1};
   int error = confine_apply(&privileges);
   if (error < 0) {
@@ -315,4 +319,5 @@ void box_enter(int argc, char **argv) {
   if (prctl(PR_SET_DUMPABLE, 0) < 0) box_fail("becoming undumpable");
   if (death_signal != 0) prctl(PR_SET_PDEATHSIG, death_signal);
   if (o.program) run_program(&o, &c);
+  for (char **at = argv; *at; at++) memset(*at, 0, strlen(*at)); /* tasks see it: the host's paths */
 }
