@@ -339,7 +339,7 @@ int main(int argc, char **argv) {
   }
   is_inner = is_stdio || is_box;
   char why[200] = "";
-  if (is_box) box_enter(argc, argv);
+  if (is_box) box_enter(argc - 2, argv + 2);
   take_agent(is_stdio);
   open_null(0);
   if (is_stdio) open_null(1);
