@@ -1,0 +1,275 @@
+// Boxes of level gvisor: runsc run directly on OCI bundles, by the agent's launcher, with a launcher
+// of ours as the first process inside. No engine and no image: the root is a skeleton on which the
+// host's system folders are mounted read-only, or a folder that the operator names.
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { ProcessStarter } from "../launcher/process.ts";
+import {
+  type Box,
+  BoxError,
+  type BoxFolder,
+  type BoxKind,
+  type BoxLimits,
+  type BoxMaker,
+} from "./box.ts";
+import { BoxChannels } from "./box-channel.ts";
+import {
+  boxEnvironment,
+  type Installation,
+  insidePaths,
+  insidePrograms,
+  installationMounts,
+  workerOf,
+} from "./box-programs.ts";
+import { ForkLog, forkLogFlags } from "./fork-log.ts";
+import { GvisorBox } from "./gvisor-box.ts";
+import { GvisorHolder } from "./gvisor-holder.ts";
+import { openInsideBox } from "./inside-box.ts";
+import { type BundleOptions, makeSkeleton, systemMounts, writeBundle } from "./oci-bundle.ts";
+import { complaintOf, type RunscPlatform, runRunsc, runscPlatforms, runscRemedy } from "./runsc.ts";
+
+export interface GvisorMakerOptions {
+  /** The agent's own. */
+  launcher: ProcessStarter;
+  installation: Installation;
+  /** See `findRunsc`. */
+  runsc: string;
+  platform: RunscPlatform | "auto";
+  /** Of ours alone, and made: state, bundles and sockets of all boxes. A short path. */
+  folder: string;
+  /** Tells boxes of this agent's state from those of others, also after a crash. */
+  tag: string;
+  baseEnv: Readonly<Record<string, string>>;
+  /** A root file system instead of the host's system folders; /usr/bin/python3 must be in it. */
+  rootfs?: string | undefined;
+}
+
+const programPath =
+  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/edgedag/node/bin:/usr/local/go/bin";
+const python = "/usr/bin/python3";
+const goneTimeoutMs = 5_000;
+
+export class GvisorMaker implements BoxMaker {
+  readonly level = "gvisor";
+  readonly #options: GvisorMakerOptions;
+  readonly #channels: BoxChannels;
+  /** By what is mounted: folders that no box writes. */
+  readonly #skeletons = new Map<string, Promise<string>>();
+  readonly #prefix: string;
+  #platform: Promise<RunscPlatform> | undefined;
+  #lastNumber = 0;
+
+  constructor(options: GvisorMakerOptions) {
+    this.#options = options;
+    this.#prefix = `edgedag-${options.tag}-`;
+    this.#channels = new BoxChannels(join(options.folder, "c"));
+  }
+
+  /** The platform that works here; found out once. Throws BoxError when none does. */
+  platform(): Promise<RunscPlatform> {
+    this.#platform ??= this.#choosePlatform();
+    return this.#platform;
+  }
+
+  async make(kind: BoxKind, folder: BoxFolder, limits: BoxLimits): Promise<Box> {
+    const platform = await this.platform();
+    const { launcher, installation, baseEnv } = this.#options;
+    const programs = insidePrograms(installation, python);
+    const env = boxEnvironment({
+      baseEnv,
+      path: programPath,
+      home: insidePaths.work,
+      tmp: "/tmp",
+      programs,
+    });
+    const bundle = await this.#bundle({
+      kind,
+      folder,
+      limits,
+      env,
+      args: [insidePaths.launcher, "--serve"],
+    });
+    const channel = await this.#channels.take();
+    const holder = new GvisorHolder({
+      launcher,
+      argv: this.#argv(platform, kind, bundle),
+      channel: channel.path,
+      limits,
+      forkLog: new ForkLog(bundle),
+      cleanUp: async () => {
+        channel.release();
+        await rm(bundle, { recursive: true, force: true });
+      },
+    });
+    const first = await Promise.race([channel.connected, holder.gone]);
+    if ("detail" in first) {
+      throw new BoxError(`the gvisor sandbox did not start: ${first.detail}`, runscRemedy);
+    }
+    const box = await openInsideBox({
+      kind,
+      folder,
+      inside: { work: insidePaths.work, io: insidePaths.io },
+      stream: first,
+      holder,
+      env,
+      worker: workerOf(programs, env),
+      remedy: `${runscRemedy} With EDGEDAG_RUNSC_PLATFORM=ptrace the other platform is tried.`,
+    });
+    return new GvisorBox(box, limits);
+  }
+
+  async cleanUp(): Promise<void> {
+    const { folder } = this.#options;
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    // Each process of runsc has the path of its box, and with it our tag, in its command line.
+    const deadline = performance.now() + goneTimeoutMs;
+    for (let left = this.#processes(); left.length > 0; left = this.#processes()) {
+      if (performance.now() > deadline) {
+        throw new BoxError(
+          `processes of earlier gvisor sandboxes do not end: ${left.join(", ")}`,
+          `Run: kill -9 ${left.join(" ")}`,
+        );
+      }
+      for (const pid of left) killProcess(pid);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    for (const name of await readdir(folder)) {
+      if (name.startsWith(this.#prefix)) await rm(join(folder, name), { recursive: true });
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#channels.close();
+    await rm(this.#options.folder, { recursive: true, force: true });
+  }
+
+  async #choosePlatform(): Promise<RunscPlatform> {
+    const { platform } = this.#options;
+    const complaints: string[] = [];
+    for (const tried of platform === "auto" ? runscPlatforms : [platform]) {
+      const complaint = await this.#try(tried);
+      if (complaint === undefined) return tried;
+      complaints.push(`${tried}: ${complaint}`);
+    }
+    throw new BoxError(
+      `runsc (${this.#options.runsc}) does not work here: ${complaints.join("; ")}`,
+      runscRemedy,
+    );
+  }
+
+  /** Runs our launcher inside, to its end. Gives what went wrong. */
+  async #try(platform: RunscPlatform): Promise<string | undefined> {
+    const { launcher, folder } = this.#options;
+    const kind: BoxKind = {
+      level: "gvisor",
+      language: "shell",
+      network: false,
+      mounts: [],
+      syscalls: [],
+    };
+    const places = { work: join(folder, "try/work"), io: join(folder, "try/io") };
+    for (const path of Object.values(places)) await mkdir(path, { recursive: true });
+    const bundle = await this.#bundle({
+      kind,
+      folder: {
+        ...places,
+        uid: undefined,
+        setLimit: async () => {},
+        isFull: async () => false,
+        usedBytes: async () => 0,
+        dispose: async () => {},
+      },
+      limits: { memoryBytes: 64 * 1024 * 1024, pids: 16, diskBytes: 1024 * 1024 },
+      env: {},
+      args: [insidePaths.launcher, "--version"],
+    });
+    const ran = await runRunsc(launcher, this.#argv(platform, kind, bundle));
+    await rm(bundle, { recursive: true, force: true });
+    await rm(join(folder, "try"), { recursive: true, force: true });
+    const isWell = ran.end.kind === "exited" && ran.end.exitCode === 0;
+    return isWell && ran.stdout.includes("edgedag-launcher") ? undefined : complaintOf(ran);
+  }
+
+  /** The folder of one box: its bundle, its log and runsc's state. */
+  async #bundle(options: BundleOptions): Promise<string> {
+    const { folder, installation, rootfs } = this.#options;
+    this.#lastNumber += 1;
+    const bundle = join(folder, `${this.#prefix}${this.#lastNumber}`);
+    await mkdir(bundle, { recursive: true, mode: 0o700 });
+    const { network, mounts } = options.kind;
+    const shared = [
+      ...(rootfs === undefined ? systemMounts(network) : []),
+      ...installationMounts(installation),
+    ];
+    const key = JSON.stringify([network, mounts.map((mount) => [mount.source, mount.target])]);
+    const path = await this.#skeleton(rootfs, key, [...shared, ...mounts]);
+    await writeBundle(bundle, { path, hasEtc: rootfs !== undefined }, shared, options);
+    return bundle;
+  }
+
+  #skeleton(
+    rootfs: string | undefined,
+    key: string,
+    mounts: Parameters<typeof makeSkeleton>[1],
+  ): Promise<string> {
+    if (rootfs !== undefined) return Promise.resolve(rootfs);
+    const known = this.#skeletons.get(key);
+    if (known !== undefined) return known;
+    const path = join(this.#options.folder, `root${this.#skeletons.size}`);
+    const made = makeSkeleton(path, mounts).then(() => path);
+    this.#skeletons.set(key, made);
+    made.catch(() => this.#skeletons.delete(key));
+    return made;
+  }
+
+  #argv(platform: RunscPlatform, kind: BoxKind, bundle: string): string[] {
+    return [
+      this.#options.runsc,
+      `--root=${bundle}`,
+      `--platform=${platform}`,
+      // The host's network without a bridge: runsc's own stack would need one.
+      `--network=${kind.network ? "host" : "none"}`,
+      "--ignore-cgroups",
+      "--overlay2=none",
+      "--host-uds=none",
+      "--net-raw=false",
+      ...forkLogFlags(bundle),
+      "run",
+      "--bundle",
+      bundle,
+      "box",
+    ];
+  }
+
+  #processes(): number[] {
+    const found: number[] = [];
+    for (const name of readdirSync("/proc")) {
+      const pid = Number(name);
+      if (Number.isInteger(pid) && pid !== process.pid && isRunscOf(pid, this.#prefix)) {
+        found.push(pid);
+      }
+    }
+    return found;
+  }
+}
+
+function isRunscOf(pid: number, prefix: string): boolean {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0");
+    const isRunsc = words[0]?.split("/").at(-1)?.startsWith("runsc") === true;
+    return (
+      isRunsc && words.some((word) => word.startsWith("--root=") && word.includes(`/${prefix}`))
+    );
+  } catch {
+    return false; // it has ended since
+  }
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // it has ended since
+  }
+}
