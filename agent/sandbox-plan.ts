@@ -53,8 +53,7 @@ export function kindOf(task: TaskAttributes): BoxKind {
   const { isolation, sandbox = {}, run } = task;
   return {
     level: isolation,
-    language:
-      run.kind === "code" ? run.language : run.kind === "command" ? "shell" : languageOf(run.kind),
+    language: run.kind === "code" ? run.language : run.kind === "command" ? "shell" : run.kind,
     network: sandbox.network ?? false,
     mounts: sandbox.mounts ?? [],
     syscalls: sandbox.syscalls ?? [],
@@ -89,10 +88,6 @@ export function planSandbox(
     },
     keepIn: join(keptFolder, `${key}#${attempt}`),
   };
-}
-
-function languageOf(kind: "shell" | "python" | "node"): string {
-  return kind === "node" ? "javascript" : kind;
 }
 
 function runOf({ run }: TaskAttributes, { argv, args }: Evaluated): SandboxRun {

@@ -169,7 +169,7 @@ function withBait(run: SandboxRun, laid: LaidBait): SandboxRun {
 
 function languageOf(run: SandboxRun): string {
   if (run.kind === "code") return run.language;
-  if (run.kind === "function") return run.runtime === "node" ? "javascript" : "python";
+  if (run.kind === "function") return run.runtime;
   return run.argv[0] === "python3" ? "python" : "shell";
 }
 

@@ -132,7 +132,7 @@ export class Subject {
 
 export function languageOf(run: SandboxRun): string {
   if (run.kind === "code") return run.language;
-  if (run.kind === "function") return run.runtime === "node" ? "javascript" : "python";
+  if (run.kind === "function") return run.runtime;
   return run.argv[0] === "python3" ? "python" : "shell";
 }
 
