@@ -102,7 +102,7 @@ static void parse(int argc, char **argv, struct options *o) {
   b->entries = calloc((size_t)argc + 2, sizeof *b->entries);
   o->writable = calloc((size_t)argc + 3, sizeof *o->writable);
   if (!b->entries || !o->writable) box_fail("reading the options");
-  for (char **at = argv; *at; at++) {
+  for (char **at = argv + 2; *at; at++) {
     char **v;
     if (strcmp(*at, "--") == 0) {
       if (!at[1]) usage("no program after", "--");
@@ -163,31 +163,30 @@ static void parse(int argc, char **argv, struct options *o) {
 
 /* ---- namespaces and user ---- */
 
-/* `proc`: the host's, since that of the box is read-only. */
-static void write_proc(int proc, const char *path, const char *text) {
-  int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, text, strlen(text)) < 0) box_fail("writing %s", path);
+static int write_at(int folder, const char *path, const char *text) {
+  int fd = openat(folder, path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  int error = write(fd, text, strlen(text)) < 0 ? -errno : 0;
   close(fd);
+  return error;
 }
 
-/* One user and one group, by the same numbers inside and outside: that needs no privilege. */
-static void map_user(int proc, uid_t uid, gid_t gid) {
+/* One user and one group, by the same numbers inside and outside: that needs no privilege. `proc` is
+ * the host's, since that of the box is read-only. */
+static int map_user(int proc, uid_t uid, gid_t gid) {
   char text[64];
-  write_proc(proc, "self/setgroups", "deny");
+  int error = write_at(proc, "self/setgroups", "deny");
   snprintf(text, sizeof text, "%u %u 1", uid, uid);
-  write_proc(proc, "self/uid_map", text);
+  if (error == 0) error = write_at(proc, "self/uid_map", text);
   snprintf(text, sizeof text, "%u %u 1", gid, gid);
-  write_proc(proc, "self/gid_map", text);
+  return error < 0 ? error : write_at(proc, "self/gid_map", text);
 }
 
-/* In a user namespace that our parent's clone has made, and that has no users yet. */
-static int is_unmapped(int proc) {
-  char byte;
-  int fd = openat(proc, "self/uid_map", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) box_fail("opening /proc/self/uid_map");
-  ssize_t n = read(fd, &byte, 1);
-  close(fd);
-  return n == 0;
+static void need_user(int proc, const struct box *b) {
+  int error = map_user(proc, b->uid, b->gid);
+  if (error == 0) return;
+  errno = -error;
+  box_fail("mapping user %u into the user namespace", b->uid);
 }
 
 static void forward(pid_t program) {
@@ -226,12 +225,17 @@ static void become_user(int proc, const struct box *b) {
     box_fail("becoming user %u", b->uid);
   if (unshare(CLONE_NEWUSER) < 0) box_fail("making a user namespace");
   prctl(PR_SET_DUMPABLE, 1); /* the change of user cleared it, and the maps would be root's */
-  map_user(proc, b->uid, b->gid);
+  need_user(proc, b);
 }
 
-int box_keep_capabilities(void) {
+int box_own_namespace(uid_t uid, gid_t gid) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   struct __user_cap_data_struct caps[2];
+  int proc = open("/proc", O_PATH | O_CLOEXEC);
+  if (proc < 0) return -errno;
+  int error = map_user(proc, uid, gid);
+  close(proc);
+  if (error < 0) return error;
   if (syscall(SYS_capget, &header, caps) < 0) return -errno;
   for (int i = 0; i < 2; i++) caps[i].inheritable = caps[i].permitted;
   if (syscall(SYS_capset, &header, caps) < 0) return -errno;
@@ -285,19 +289,17 @@ void box_enter(int argc, char **argv) {
   int proc = open("/proc", O_PATH | O_CLOEXEC);
   if (proc < 0) box_fail("opening /proc");
   int is_root = geteuid() == 0;
-  if (getpid() == 1 && is_unmapped(proc)) {
-    if (b->uid == (uid_t)-1 || b->gid == (gid_t)-1) usage("needed:", "--uid and --gid");
-    is_root = 0;
-    map_user(proc, b->uid, b->gid);
-  } else if (is_root) {
+  if (is_root) {
     if (b->uid == (uid_t)-1 || b->gid == (gid_t)-1 || b->uid == 0 || b->gid == 0)
       usage("needed, and not 0:", "--uid and --gid");
     if (getpid() != 1) become_first();
-  } else if (getpid() != 1) {
+  } else {
     b->uid = getuid();
     b->gid = getgid();
+  }
+  if (!is_root && getpid() != 1) {
     if (unshare(CLONE_NEWUSER) < 0) box_fail("making a user namespace");
-    map_user(proc, b->uid, b->gid);
+    need_user(proc, b);
     become_first();
   }
   int death_signal = 0; /* a change of user will clear it */
@@ -319,5 +321,5 @@ void box_enter(int argc, char **argv) {
   if (prctl(PR_SET_DUMPABLE, 0) < 0) box_fail("becoming undumpable");
   if (death_signal != 0) prctl(PR_SET_PDEATHSIG, death_signal);
   if (o.program) run_program(&o, &c);
-  for (char **at = argv; *at; at++) memset(*at, 0, strlen(*at)); /* tasks see it: the host's paths */
+  for (char **at = argv + 2; *at; at++) memset(*at, 0, strlen(*at)); /* tasks see it: the host's paths */
 }

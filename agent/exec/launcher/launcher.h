@@ -58,9 +58,10 @@ int confine_apply(const struct confine *c);
 /* ---- box.c: launcher --box ...: puts itself into namespaces, then serves on fd 3 ---- */
 
 /* Gives only when everything holds; else says why on stderr and exits with 71. */
-void box_enter(int argc, char **argv); /* what follows --box; argv ends with NULL */
-/* By the vfork child of a clone with NEWUSER, just before it execs `launcher --box`: without a
- * user of the namespace the exec would lose the capabilities in it. 0 or -errno. No malloc. */
-int box_keep_capabilities(void);
+void box_enter(int argc, char **argv); /* main's */
+/* By the vfork child of a clone with NEWUSER, just before it execs `launcher --box`: makes the user
+ * (who we are outside) known in the namespace, and lets the capabilities in it survive the exec.
+ * 0 or -errno. No malloc. */
+int box_own_namespace(uid_t uid, gid_t gid);
 
 #endif

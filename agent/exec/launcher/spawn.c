@@ -28,6 +28,8 @@ struct launch {
   uint32_t flags;
   const struct cg *group;
   struct confine confine;
+  uid_t own_uid; /* ours: a child in a new user namespace does not know it */
+  gid_t own_gid;
   pid_t parent;
   volatile int failed_at, failed_errno;
 };
@@ -129,6 +131,10 @@ static int child(void *arg) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  if (l->flags & WITH_NEWPID && l->own_uid != 0) {
+    int error = box_own_namespace(l->own_uid, l->own_gid);
+    if (error < 0) return errno = -error, fail(l, AT_CONFINEMENT);
+  }
   if (l->confine.flags) {
     int error = confine_apply(&l->confine);
     if (error < 0) return errno = -error, fail(l, AT_CONFINEMENT);
@@ -284,7 +290,9 @@ void spawn(uint32_t id, uint8_t *body, size_t size) {
     l.err = e.theirs[1];
     l.relay = e.theirs[RELAY];
     int flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-    if (l.flags & WITH_NEWPID) flags |= CLONE_NEWPID | (geteuid() == 0 ? 0 : CLONE_NEWUSER);
+    l.own_uid = geteuid();
+    l.own_gid = getegid();
+    if (l.flags & WITH_NEWPID) flags |= CLONE_NEWPID | (l.own_uid == 0 ? 0 : CLONE_NEWUSER);
     t->started_ms = (double)(clock_ns(CLOCK_REALTIME) / 1000) / 1000;
     t->start_ns = clock_ns(CLOCK_MONOTONIC);
     pid = clone(child, child_stack + sizeof child_stack, flags, &l);
