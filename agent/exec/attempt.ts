@@ -12,6 +12,7 @@ import {
 import type { Json } from "../../protocol/json.ts";
 import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
+import type { SandboxOutputs } from "./isolation/sandbox-spec.ts";
 import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
 import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
 
@@ -40,6 +41,8 @@ export interface AttemptEnd {
   facts: Facts;
   result?: Json;
   file?: ResultFile;
+  /** Of a sandbox: files that the task left there. */
+  outputs?: SandboxOutputs;
 }
 
 export interface AttemptListener {

@@ -61,6 +61,8 @@ export interface BoxFolder {
 /** Why a box is no more. `exceeded`: a limit of the whole box was hit. */
 export interface BoxEnd {
   exceeded?: LimitName;
+  /** The agent's own launcher died, and the box with it: nobody inside is at fault. */
+  isLauncherLost?: boolean;
   /** A sentence; for people. */
   detail: string;
 }

@@ -1,0 +1,112 @@
+// Puts what a task needs into the folders of its box, before anything of the task runs there: its
+// named files, stdin, and what the SDK finds. Paths come from documents: nothing is followed, nothing
+// is overwritten, and nothing outside of the folders is touched.
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { artifactPathProblem } from "../../../protocol/safe-path.ts";
+import type { BoxFolder } from "./box.ts";
+import type { InputFile } from "./sandbox-spec.ts";
+
+export type InputProblem =
+  | { kind: "refused"; detail: string }
+  /** They do not fit into the folder. */
+  | { kind: "full" };
+
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+/** Written in one turn of the event loop. */
+const pieceBytes = 2 ** 20;
+
+/** Undefined when all are there. */
+export async function writeInputFiles(
+  { work, uid }: Pick<BoxFolder, "work" | "uid">,
+  files: readonly InputFile[],
+): Promise<InputProblem | undefined> {
+  for (const { path, content, isExecutable } of files) {
+    const problem = artifactPathProblem(path);
+    if (problem !== undefined) return refused(path, problem);
+    const parts = path.split("/");
+    const folders = parts.slice(0, -1);
+    const mode = isExecutable === true ? 0o755 : 0o644;
+    const failed = await attempt(path, async () => {
+      const folder = makeFolders(work, folders, uid);
+      await writeNew(join(folder, parts.at(-1) ?? ""), content, { mode, uid });
+    });
+    if (failed !== undefined) return failed;
+  }
+  return undefined;
+}
+
+/** A file beside the working folder. */
+export async function writeIoFile(
+  { io, uid }: Pick<BoxFolder, "io" | "uid">,
+  name: string,
+  content: Uint8Array | string,
+): Promise<InputProblem | undefined> {
+  return await attempt(name, () => writeNew(join(io, name), content, { mode: 0o644, uid }));
+}
+
+async function attempt(
+  path: string,
+  write: () => Promise<void>,
+): Promise<InputProblem | undefined> {
+  try {
+    await write();
+    return undefined;
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOSPC" || code === "EDQUOT") return { kind: "full" };
+    if (code === "EEXIST") return refused(path, "another input has the same path");
+    if (code === "ENOTDIR") return refused(path, "a part of it is a file");
+    return refused(path, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function makeFolders(work: string, folders: readonly string[], uid: number | undefined): string {
+  let at = work;
+  for (const name of folders) {
+    at = join(at, name);
+    const known = lstatSync(at, { throwIfNoEntry: false });
+    if (known === undefined) {
+      mkdirSync(at, 0o755);
+      if (uid !== undefined) lchownSync(at, uid, uid);
+    } else if (!known.isDirectory()) {
+      throw Object.assign(new Error(`${at} is no folder`), { code: "ENOTDIR" });
+    }
+  }
+  return at;
+}
+
+async function writeNew(
+  path: string,
+  content: Uint8Array | string,
+  { mode, uid }: { mode: number; uid: number | undefined },
+): Promise<void> {
+  const bytes = typeof content === "string" ? Buffer.from(content) : content;
+  const fd = openSync(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
+  try {
+    for (let at = 0; at < bytes.length; ) {
+      at += writeSync(fd, bytes, at, Math.min(pieceBytes, bytes.length - at));
+      if (at < bytes.length) await setImmediate();
+    }
+    // Past the umask.
+    fchmodSync(fd, mode);
+    if (uid !== undefined) fchownSync(fd, uid, uid);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function refused(path: string, why: string): InputProblem {
+  return { kind: "refused", detail: `the input file ${JSON.stringify(path)} cannot be: ${why}` };
+}
