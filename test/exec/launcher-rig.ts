@@ -12,6 +12,7 @@ import type {
   ProcessEnd,
   ProcessSpec,
   ProcessStarter,
+  Usage,
 } from "../../agent/exec/launcher/process.ts";
 
 export const root = resolve(import.meta.dirname, "../..");
@@ -27,8 +28,19 @@ export function launcherPath(): string {
   return found.path;
 }
 
-export async function startLauncher(onExit: (detail: string) => void = () => {}) {
-  return await Launcher.start({ path: launcherPath(), onExit });
+export async function startLauncher(
+  onExit: (detail: string) => void = () => {},
+  args: readonly string[] = [],
+) {
+  return await Launcher.start({ path: launcherPath(), args, onExit });
+}
+
+let lastCgroup = 0;
+
+/** With cgroups below a parent of its own, where this machine has any. */
+export async function startWithCgroups(): Promise<Launcher> {
+  lastCgroup += 1;
+  return await startLauncher(() => {}, ["--cgroup", `edgedag-t${process.pid}-${lastCgroup}`]);
 }
 
 export const starters: { name: string; start(): Promise<ProcessStarter> }[] = [
@@ -56,6 +68,10 @@ export interface Story {
   startedAt: number;
   stdout: Buffer;
   stderr: Buffer;
+  /** What came out of a relayed channel, and how often its end was told. */
+  channel: Buffer;
+  closes: number;
+  samples: Usage[];
   /** Output and marks as they came, neighbours of one stream joined. */
   pieces: Piece[];
   /** How often `ended` was called. */
@@ -66,8 +82,10 @@ export interface Told {
   process: LauncherProcess;
   done: Promise<Story>;
   started: Promise<number>;
-  /** When stdout first holds `text`. */
+  /** When stdout, or the relayed channel, first holds `text`. */
   said(text: string): Promise<void>;
+  /** Until so many bytes have come out of the relayed channel. */
+  relayed(bytes: number): Promise<void>;
 }
 
 export function tell(
@@ -76,7 +94,15 @@ export function tell(
   more: Partial<ProcessSpec> = {},
 ): Told {
   const spec = { argv, env: envWith("X=1"), cwd: "/", graceMs: 200, ...more };
-  const chunks: Record<"stdout" | "stderr", Buffer[]> = { stdout: [], stderr: [] };
+  const chunks: Record<"stdout" | "stderr" | "channel", Buffer[]> = {
+    stdout: [],
+    stderr: [],
+    channel: [],
+  };
+  const samples: Usage[] = [];
+  const sizes: { bytes: number; resolve(): void }[] = [];
+  let relayedBytes = 0;
+  let closes = 0;
   const pieces: Piece[] = [];
   const done = Promise.withResolvers<Story>();
   const started = Promise.withResolvers<number>();
@@ -85,6 +111,11 @@ export function tell(
   let startedAt = 0;
   let ends = 0;
   let heard = "";
+  const hear = (bytes: Buffer) => {
+    if (heard.length > 1e5) return;
+    heard += bytes.toString("latin1");
+    for (const wait of waits) if (heard.includes(wait.text)) wait.resolve();
+  };
   const process = starter.spawn(spec, {
     started: (info) => {
       ({ pid, startedAt } = info);
@@ -95,10 +126,19 @@ export function tell(
       const last = pieces.findLast((piece) => piece.stream === stream);
       if (last !== undefined && "text" in last) last.text += bytes.toString("latin1");
       else pieces.push({ stream, text: bytes.toString("latin1") });
-      if (stream !== "stdout" || heard.length > 1e5) return;
-      heard += bytes.toString("latin1");
-      for (const wait of waits) if (heard.includes(wait.text)) wait.resolve();
+      if (stream === "stdout") hear(bytes);
     },
+    channel: (bytes) => {
+      if (bytes === undefined) {
+        closes++;
+        return;
+      }
+      chunks.channel.push(Buffer.from(bytes));
+      relayedBytes += bytes.length;
+      for (const size of sizes) if (relayedBytes >= size.bytes) size.resolve();
+      hear(bytes);
+    },
+    sample: (usage) => samples.push(usage),
     mark: (stream, mark) => pieces.push({ stream, mark }),
     ended: (end) => {
       ends++;
@@ -110,6 +150,9 @@ export function tell(
           startedAt,
           stdout: Buffer.concat(chunks.stdout),
           stderr: Buffer.concat(chunks.stderr),
+          channel: Buffer.concat(chunks.channel),
+          closes,
+          samples,
           pieces,
           ends,
         }),
@@ -122,7 +165,13 @@ export function tell(
     if (heard.includes(text)) resolve();
     return promise;
   };
-  return { process, done: done.promise, started: started.promise, said };
+  const relayed = (bytes: number) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    sizes.push({ bytes, resolve });
+    if (relayedBytes >= bytes) resolve();
+    return promise;
+  };
+  return { process, done: done.promise, started: started.promise, said, relayed };
 }
 
 export function run(starter: ProcessStarter, argv: string[], more: Partial<ProcessSpec> = {}) {
