@@ -102,7 +102,7 @@ static void parse(int argc, char **argv, struct options *o) {
   b->entries = calloc((size_t)argc + 2, sizeof *b->entries);
   o->writable = calloc((size_t)argc + 3, sizeof *o->writable);
   if (!b->entries || !o->writable) box_fail("reading the options");
-  for (char **at = argv + 2; *at; at++) {
+  for (char **at = argv; *at; at++) {
     char **v;
     if (strcmp(*at, "--") == 0) {
       if (!at[1]) usage("no program after", "--");
@@ -321,5 +321,5 @@ void box_enter(int argc, char **argv) {
   if (prctl(PR_SET_DUMPABLE, 0) < 0) box_fail("becoming undumpable");
   if (death_signal != 0) prctl(PR_SET_PDEATHSIG, death_signal);
   if (o.program) run_program(&o, &c);
-  for (char **at = argv + 2; *at; at++) memset(*at, 0, strlen(*at)); /* tasks see it: the host's paths */
+  for (char **at = argv; *at; at++) memset(*at, 0, strlen(*at)); /* tasks see it: the host's paths */
 }

@@ -58,7 +58,7 @@ int confine_apply(const struct confine *c);
 /* ---- box.c: launcher --box ...: puts itself into namespaces, then serves on fd 3 ---- */
 
 /* Gives only when everything holds; else says why on stderr and exits with 71. */
-void box_enter(int argc, char **argv); /* main's */
+void box_enter(int argc, char **argv); /* what follows --box; argv ends with NULL */
 /* By the vfork child of a clone with NEWUSER, just before it execs `launcher --box`: makes the user
  * (who we are outside) known in the namespace, and lets the capabilities in it survive the exec.
  * 0 or -errno. No malloc. */
