@@ -20,6 +20,7 @@ import {
   type BoxKind,
   type BoxLimits,
 } from "./box.ts";
+import { mergeRlimits, processRlimits } from "./box-figures.ts";
 
 /** What the outside knows and does of a box: a process of the agent's launcher, or an engine. */
 export interface BoxHolder {
@@ -110,6 +111,8 @@ class InsideBox implements Box {
   readonly #stream: Duplex;
   readonly #launcher: ProcessStarter;
   readonly #confine: Confinement | undefined;
+  /** Of each process inside; known when the task is. */
+  #rlimits: NonNullable<Arming["rlimits"]> = [];
   #isDestroyed = false;
 
   constructor(options: InsideBoxOptions, launcher: ProcessStarter, lost: Promise<string>) {
@@ -132,11 +135,22 @@ class InsideBox implements Box {
   }
 
   spawn(spec: ProcessSpec, listener: ProcessListener): LauncherProcess {
+    const full = { ...spec, rlimits: mergeRlimits(this.#rlimits, spec.rlimits) };
     const confine = spec.confine ?? this.#confine;
-    return this.#launcher.spawn(confine === undefined ? spec : { ...spec, confine }, listener);
+    if (confine !== undefined) full.confine = confine;
+    const process = this.#launcher.spawn(full, listener);
+    return {
+      kill: (graceMs) => process.kill(graceMs),
+      send: (bytes) => process.send?.(bytes),
+      usage: async () => await process.usage?.(),
+      // A process that has waited gets the limits of each process with those that are its own.
+      arm: async (arming) =>
+        await process.arm?.({ ...arming, rlimits: mergeRlimits(this.#rlimits, arming.rlimits) }),
+    };
   }
 
   async arm(limits: BoxLimits, arming: Pick<Arming, "graceMs">): Promise<void> {
+    this.#rlimits = processRlimits(limits, this.folder);
     await Promise.all([this.folder.setLimit(limits.diskBytes), this.#holder.arm(limits, arming)]);
   }
 

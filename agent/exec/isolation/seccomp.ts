@@ -22,7 +22,7 @@ import {
   type Mount,
 } from "./box.ts";
 import { BoxChannels } from "./box-channel.ts";
-import { checkArmed, processRlimits, resourceLimits } from "./box-figures.ts";
+import { checkArmed, resourceLimits } from "./box-figures.ts";
 import {
   boxEnvironment,
   type Installation,
@@ -71,7 +71,6 @@ export class SeccompMaker implements BoxMaker {
       argv: [installation.launcherPath, "--box", ...this.#arguments(kind, folder, prefix)],
       channel: channel.path,
       limits,
-      folder,
     });
     void holder.gone.then(() => channel.release());
     const stream = await Promise.race([channel.connected, holder.gone]);
@@ -156,7 +155,6 @@ interface HeldSpec {
   argv: string[];
   channel: string;
   limits: BoxLimits;
-  folder: BoxFolder;
 }
 
 /** A box that is a process of the agent's launcher. Also of use to other levels that are. */
@@ -164,13 +162,11 @@ export class ProcessHolder implements BoxHolder {
   readonly gone: Promise<BoxEnd>;
   onSample: ((usage: Usage) => void) | undefined;
   readonly #process: LauncherProcess;
-  readonly #folder: BoxFolder;
   #complaint = "";
 
   constructor(launcher: Pick<ProcessStarter, "spawn">, spec: HeldSpec) {
     const { promise, resolve } = Promise.withResolvers<BoxEnd>();
     this.gone = promise;
-    this.#folder = spec.folder;
     const complain = (bytes: Buffer) => {
       this.#complaint = (this.#complaint + bytes.toString()).slice(-maxComplaintBytes);
     };
@@ -185,7 +181,6 @@ export class ProcessHolder implements BoxHolder {
         newPidNamespace: true,
         sampled: true,
         limits: boxResources(spec.limits),
-        rlimits: processRlimits(spec.limits, spec.folder),
       },
       {
         started: () => {},
@@ -198,8 +193,7 @@ export class ProcessHolder implements BoxHolder {
   }
 
   async arm(limits: BoxLimits, { graceMs }: { graceMs: number }): Promise<void> {
-    const rlimits = processRlimits(limits, this.#folder);
-    checkArmed(await this.#process.arm?.({ graceMs, limits: boxResources(limits), rlimits }));
+    checkArmed(await this.#process.arm?.({ graceMs, limits: boxResources(limits) }));
   }
 
   async usage(): Promise<Usage | undefined> {

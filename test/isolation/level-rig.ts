@@ -1,0 +1,126 @@
+// What the tests of levels share: a launcher with cgroups, folders and makers as an agent has them,
+// all below one folder, and a look at what they leave on the machine.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { BoxMaker } from "../../agent/exec/isolation/box.ts";
+import { BoxFolders, mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
+import {
+  BoxPool,
+  defaultPoolSettings,
+  type PoolSettings,
+} from "../../agent/exec/isolation/box-pool.ts";
+import { OneCall } from "../../agent/exec/isolation/one-call.ts";
+import { SeccompMaker } from "../../agent/exec/isolation/seccomp.ts";
+import { SubprocessMaker } from "../../agent/exec/isolation/subprocess.ts";
+import { LauncherKeeper } from "../../agent/exec/launcher/keeper.ts";
+import { launcherPath } from "../exec/launcher-rig.ts";
+import { isRoot, root, smallLimits } from "./isolation-rig.ts";
+
+export const pythonPath = "/usr/bin/python3";
+
+export interface LevelParts extends AsyncDisposable {
+  keeper: LauncherKeeper;
+  folders: BoxFolders;
+  makers: { subprocess: SubprocessMaker; seccomp: SeccompMaker };
+  pool(settings?: Partial<PoolSettings>): BoxPool<OneCall>;
+}
+
+/** `folder` and `tag` as of an agent: a second one with the same cleans up after the first. */
+export async function startParts(folder: string, tag: string): Promise<LevelParts> {
+  const path = launcherPath();
+  const keeper = await LauncherKeeper.start({
+    path,
+    args: ["--cgroup", `edgedag-${tag}`],
+    onDeath: (detail) => process.stderr.write(`${detail}\n`),
+  });
+  const folders = await BoxFolders.open({
+    root: join(folder, "boxes"),
+    mounter: isRoot ? keeper : undefined,
+    uidBase: isRoot ? 910_000 : undefined,
+  });
+  await folders.cleanUp();
+  const nodeJs = join(root, "node_modules/node/bin/node");
+  const installation = { root, isBundled: false, launcherPath: path, nodeJs };
+  const baseEnv = { PATH: "/usr/local/bin:/usr/bin:/bin", LANG: "C.UTF-8", SECRET: "no" };
+  const makers = {
+    subprocess: new SubprocessMaker({
+      launcher: keeper,
+      installation,
+      python: () => pythonPath,
+      baseEnv,
+    }),
+    seccomp: new SeccompMaker({
+      launcher: keeper,
+      installation,
+      python: () => ({ path: pythonPath, prefix: "/usr" }),
+      toolchains: () => [],
+      baseEnv,
+      channelFolder: join(folder, "channels"),
+    }),
+  };
+  const all: BoxMaker[] = [makers.subprocess, makers.seccomp];
+  for (const maker of all) await maker.cleanUp();
+  const pools: BoxPool<OneCall>[] = [];
+  return {
+    keeper,
+    folders,
+    makers,
+    pool: (settings = {}) => {
+      const pool = new BoxPool<OneCall>({
+        makers: all,
+        folders,
+        settings: { ...defaultPoolSettings, startsPerSecond: 1000, ...settings },
+        limits: smallLimits,
+        warm: async (box, gone) => {
+          const { language } = box.kind;
+          if (language !== "python" && language !== "node") return undefined;
+          return await OneCall.warm(box, language, { gone });
+        },
+        onProblem: ({ state, detail, remedy }) =>
+          process.stderr.write(`${state}: ${detail}: ${remedy}\n`),
+      });
+      pools.push(pool);
+      return pool;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const pool of pools) await pool.close();
+      for (const maker of all) await maker.close();
+      await keeper.close();
+      await folders.close();
+    },
+  };
+}
+
+/** Everything on this machine that parts of `folder` and `tag` could have left. */
+export function leftOf(folder: string, tag: string): string[] {
+  const left = [...mountsBelow(folder), ...cgroupsOf(`edgedag-${tag}`)];
+  const boxes = join(folder, "boxes");
+  if (existsSync(boxes)) left.push(...readdirSync(boxes).map((name) => join(boxes, name)));
+  for (const pid of readdirSync("/proc")) {
+    if (!/^\d+$/.test(pid)) continue;
+    try {
+      if (/^Uid:\s+91\d{4}\s/m.test(readFileSync(`/proc/${pid}/status`, "utf8"))) {
+        left.push(`process ${pid} ${readFileSync(`/proc/${pid}/cmdline`, "utf8")}`);
+      }
+    } catch {
+      // It has ended since.
+    }
+  }
+  return left;
+}
+
+/** Groups below those of that name, wherever they are mounted; the parent itself may stay. */
+function cgroupsOf(name: string): string[] {
+  const found: string[] = [];
+  const look = (folder: string, depth: number) => {
+    if (depth > 4) return;
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (!entry.isDirectory()) continue;
+      const path = join(folder, entry.name);
+      if (entry.name === name) found.push(path);
+      else look(path, depth + 1);
+    }
+  };
+  look("/sys/fs/cgroup", 0);
+  return found;
+}
