@@ -15,7 +15,7 @@ import type { BoxHolder } from "./inside-box.ts";
 import { runscEnv } from "./runsc.ts";
 
 export interface GvisorHolderOptions {
-  launcher: ProcessStarter;
+  launcher: Pick<ProcessStarter, "spawn">;
   argv: readonly string[];
   /** Path of the socket that becomes stdin and stdout of the launcher inside. */
   channel: string;
@@ -83,7 +83,6 @@ export class GvisorHolder implements BoxHolder {
         },
       },
     );
-    options.launcher.flush();
   }
 
   async arm(limits: BoxLimits, { graceMs }: Pick<Arming, "graceMs">): Promise<void> {

@@ -1,7 +1,7 @@
 // Boxes of level gvisor: runsc run directly on OCI bundles, by the agent's launcher, with a launcher
 // of ours as the first process inside. No engine and no image: the root is a skeleton on which the
 // host's system folders are mounted read-only, or a folder that the operator names.
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { ProcessStarter } from "../launcher/process.ts";
@@ -12,6 +12,7 @@ import {
   type BoxKind,
   type BoxLimits,
   type BoxMaker,
+  type Mount,
 } from "./box.ts";
 import { BoxChannels } from "./box-channel.ts";
 import {
@@ -31,8 +32,12 @@ import { complaintOf, type RunscPlatform, runRunsc, runscPlatforms, runscRemedy 
 
 export interface GvisorMakerOptions {
   /** The agent's own. */
-  launcher: ProcessStarter;
+  launcher: Pick<ProcessStarter, "spawn">;
   installation: Installation;
+  /** The interpreter itself, not a shim, and its `sys.base_prefix`; asked for each box. */
+  python(): { path: string; prefix: string };
+  /** Further folders of the host that a language needs, like a toolchain below /opt. */
+  toolchains(language: string): readonly string[];
   /** See `findRunsc`. */
   runsc: string;
   platform: RunscPlatform | "auto";
@@ -41,13 +46,13 @@ export interface GvisorMakerOptions {
   /** Tells boxes of this agent's state from those of others, also after a crash. */
   tag: string;
   baseEnv: Readonly<Record<string, string>>;
-  /** A root file system instead of the host's system folders; /usr/bin/python3 must be in it. */
+  /** A root file system instead of the host's system folders; `python` must be in it. */
   rootfs?: string | undefined;
 }
 
-const programPath =
-  "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/edgedag/node/bin:/usr/local/go/bin";
-const python = "/usr/bin/python3";
+const systemPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+/** Short: paths of sockets have 107 bytes. */
+const channelFolder = "c";
 const goneTimeoutMs = 5_000;
 
 export class GvisorMaker implements BoxMaker {
@@ -59,11 +64,12 @@ export class GvisorMaker implements BoxMaker {
   readonly #prefix: string;
   #platform: Promise<RunscPlatform> | undefined;
   #lastNumber = 0;
+  #lastSkeleton = 0;
 
   constructor(options: GvisorMakerOptions) {
     this.#options = options;
     this.#prefix = `edgedag-${options.tag}-`;
-    this.#channels = new BoxChannels(join(options.folder, "c"));
+    this.#channels = new BoxChannels(join(options.folder, channelFolder));
   }
 
   /** The platform that works here; found out once. Throws BoxError when none does. */
@@ -74,11 +80,12 @@ export class GvisorMaker implements BoxMaker {
 
   async make(kind: BoxKind, folder: BoxFolder, limits: BoxLimits): Promise<Box> {
     const platform = await this.platform();
-    const { launcher, installation, baseEnv } = this.#options;
-    const programs = insidePrograms(installation, python);
+    const { launcher, installation, python, baseEnv } = this.#options;
+    const { path, prefix } = python();
+    const programs = insidePrograms(installation, path);
     const env = boxEnvironment({
       baseEnv,
-      path: programPath,
+      path: path.startsWith("/usr/bin/") ? systemPath : `${join(prefix, "bin")}:${systemPath}`,
       home: insidePaths.work,
       tmp: "/tmp",
       programs,
@@ -114,6 +121,8 @@ export class GvisorMaker implements BoxMaker {
       holder,
       env,
       worker: workerOf(programs, env),
+      // Of the kernel inside too, a task needs no more than of the host's at level seccomp.
+      confine: { seccomp: { allow: kind.syscalls } },
       remedy: `${runscRemedy} With EDGEDAG_RUNSC_PLATFORM=ptrace the other platform is tried.`,
     });
     return new GvisorBox(box, limits);
@@ -135,8 +144,10 @@ export class GvisorMaker implements BoxMaker {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     for (const name of await readdir(folder)) {
-      if (name.startsWith(this.#prefix)) await rm(join(folder, name), { recursive: true });
+      if (name !== channelFolder) await rm(join(folder, name), { recursive: true, force: true });
     }
+    const sockets = join(folder, channelFolder);
+    for (const name of await readdir(sockets)) await rm(join(sockets, name));
   }
 
   async close(): Promise<void> {
@@ -193,30 +204,35 @@ export class GvisorMaker implements BoxMaker {
 
   /** The folder of one box: its bundle, its log and runsc's state. */
   async #bundle(options: BundleOptions): Promise<string> {
-    const { folder, installation, rootfs } = this.#options;
+    const { folder, rootfs } = this.#options;
     this.#lastNumber += 1;
     const bundle = join(folder, `${this.#prefix}${this.#lastNumber}`);
     await mkdir(bundle, { recursive: true, mode: 0o700 });
-    const { network, mounts } = options.kind;
-    const shared = [
-      ...(rootfs === undefined ? systemMounts(network) : []),
-      ...installationMounts(installation),
-    ];
-    const key = JSON.stringify([network, mounts.map((mount) => [mount.source, mount.target])]);
-    const path = await this.#skeleton(rootfs, key, [...shared, ...mounts]);
+    const shared = this.#sharedMounts(options.kind);
+    const path = rootfs ?? (await this.#skeleton([...shared, ...options.kind.mounts]));
     await writeBundle(bundle, { path, hasEtc: rootfs !== undefined }, shared, options);
     return bundle;
   }
 
-  #skeleton(
-    rootfs: string | undefined,
-    key: string,
-    mounts: Parameters<typeof makeSkeleton>[1],
-  ): Promise<string> {
-    if (rootfs !== undefined) return Promise.resolve(rootfs);
+  #sharedMounts({ network, language }: BoxKind): Mount[] {
+    const { installation, rootfs, python, toolchains } = this.#options;
+    const ours = installationMounts(installation);
+    if (rootfs !== undefined) return ours;
+    const mounts = systemMounts(network);
+    for (const path of new Set([python().prefix, ...toolchains(language)])) {
+      // What has gone since is missed by the program that needs it, and by no other.
+      if (path === "/usr" || path.startsWith("/usr/") || !existsSync(path)) continue;
+      mounts.push({ source: path, target: path, isWritable: false });
+    }
+    return [...mounts, ...ours];
+  }
+
+  #skeleton(mounts: readonly Mount[]): Promise<string> {
+    const key = mounts.map((mount) => mount.target).join("\0");
     const known = this.#skeletons.get(key);
     if (known !== undefined) return known;
-    const path = join(this.#options.folder, `root${this.#skeletons.size}`);
+    this.#lastSkeleton += 1;
+    const path = join(this.#options.folder, `root${this.#lastSkeleton}`);
     const made = makeSkeleton(path, mounts).then(() => path);
     this.#skeletons.set(key, made);
     made.catch(() => this.#skeletons.delete(key));

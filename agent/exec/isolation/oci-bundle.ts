@@ -2,7 +2,7 @@
 // skeleton of folders and links that all boxes of a kind share and none can write. Files only: no
 // processes. Used by gvisor.ts.
 import { existsSync, lstatSync } from "node:fs";
-import { mkdir, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { BoxFolder, BoxKind, BoxLimits, Mount } from "./box.ts";
 import { insidePaths } from "./box-programs.ts";
@@ -11,11 +11,15 @@ import { insidePaths } from "./box-programs.ts";
 const systemFolders = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /** Of the host's /etc: what programs need to start and to speak TLS. No secrets, no names. */
-const etcNames = [
-  ...["alternatives", "ca-certificates", "fonts", "java-17-openjdk", "ld.so.cache", "localtime"],
-  ...["magic", "mime.types", "nsswitch.conf", "pki", "protocols", "python3", "python3.11"],
-  ...["services", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone"],
+const etcFiles = [
+  ...["ld.so.cache", "ld.so.conf", "localtime", "magic", "mime.types", "nsswitch.conf"],
+  ...["protocols", "services", "timezone"],
 ];
+const etcFolders = [
+  ...["alternatives", "ca-certificates", "fonts", "java-17-openjdk", "pki", "python3"],
+  ...["python3.11", "ssl/certs", "terminfo"],
+];
+/** These change while the agent runs. */
 const networkEtcNames = ["hosts", "resolv.conf", "gai.conf"];
 
 /** Of the inside's /tmp, which lives in the memory of the box. */
@@ -31,7 +35,7 @@ export interface BundleOptions {
 
 /** What of the host is seen read-only in every box: system folders, and a little of /etc. */
 export function systemMounts(hasNetwork: boolean): Mount[] {
-  const names = hasNetwork ? [...etcNames, ...networkEtcNames] : etcNames;
+  const names = hasNetwork ? [...etcFolders, ...networkEtcNames] : etcFolders;
   const folders = systemFolders.map((name) => `/${name}`).filter((path) => !isLink(path));
   const paths = [...folders, ...names.map((name) => `/etc/${name}`)];
   return paths
@@ -48,6 +52,9 @@ export async function makeSkeleton(path: string, mounts: readonly Mount[]): Prom
   }
   for (const name of ["proc", "dev", "sys", "tmp", "etc", "work", "run/edgedag"]) {
     await mkdir(join(path, name), { recursive: true });
+  }
+  for (const name of etcFiles.filter((file) => existsSync(`/etc/${file}`))) {
+    await writeFile(join(path, "etc", name), await readFile(`/etc/${name}`));
   }
   for (const name of ["passwd", "group"]) await writeFile(join(path, "etc", name), "");
   await writeFile(join(path, "etc/hostname"), `${hostname}\n`);

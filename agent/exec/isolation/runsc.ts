@@ -57,7 +57,7 @@ export interface RunscEnd {
 
 /** Runs the program to its end, at most ten seconds, in a control group of its own. */
 export async function runRunsc(
-  launcher: ProcessStarter,
+  launcher: Pick<ProcessStarter, "spawn">,
   argv: readonly string[],
 ): Promise<RunscEnd> {
   const { promise, resolve } = Promise.withResolvers<RunscEnd>();
@@ -73,7 +73,6 @@ export async function runRunsc(
       ended: (end) => resolve({ end, ...said }),
     },
   );
-  launcher.flush();
   return await promise;
 }
 
