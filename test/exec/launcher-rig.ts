@@ -86,6 +86,8 @@ export interface Told {
   said(text: string): Promise<void>;
   /** Until so many bytes have come out of the relayed channel. */
   relayed(bytes: number): Promise<void>;
+  /** So far. */
+  samples: readonly Usage[];
 }
 
 export function tell(
@@ -171,7 +173,7 @@ export function tell(
     if (relayedBytes >= bytes) resolve();
     return promise;
   };
-  return { process, done: done.promise, started: started.promise, said, relayed };
+  return { process, done: done.promise, started: started.promise, said, relayed, samples };
 }
 
 export function run(starter: ProcessStarter, argv: string[], more: Partial<ProcessSpec> = {}) {

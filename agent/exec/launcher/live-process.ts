@@ -44,7 +44,8 @@ export class LiveProcess {
   /** False: nothing was asked. */
   measured(usage: Usage): boolean {
     const resolve = this.#usages.shift();
-    resolve?.(usage);
+    // Of a process that is not measured only the time is known.
+    resolve?.(Object.keys(usage).length > 1 ? usage : undefined);
     return resolve !== undefined;
   }
 
