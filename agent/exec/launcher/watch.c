@@ -4,8 +4,12 @@
  */
 #include "loop.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define WATCH_NS (100 * MS)
 
@@ -129,6 +133,33 @@ static int baseline(struct task *t) {
   return -cg_set(t->group, &t->limits);
 }
 
+/*
+ * Root without CAP_SYS_RESOURCE (as in containers) may limit its own user's processes only, and raise
+ * no hard limit: then for a moment our real user is the process's. It has not got its task yet.
+ */
+static int set_rlimit(pid_t pid, int name, struct rlimit r) {
+  __rlimit_resource_t resource = (__rlimit_resource_t)name;
+  if (prlimit(pid, resource, &r, NULL) == 0) return 0;
+  struct rlimit old = {RLIM_INFINITY, RLIM_INFINITY};
+  struct stat owner;
+  char path[32];
+  snprintf(path, sizeof path, "/proc/%d", pid);
+  if (errno != EPERM || geteuid() != 0 || stat(path, &owner) < 0) return errno;
+  gid_t gid = getgid();
+  uid_t uid = getuid();
+  int error = syscall(SYS_setresgid, owner.st_gid, -1, -1) < 0 ||
+                      syscall(SYS_setresuid, owner.st_uid, -1, -1) < 0 ||
+                      prlimit(pid, resource, NULL, &old) < 0
+                  ? errno
+                  : 0;
+  if (r.rlim_max > old.rlim_max) r.rlim_max = old.rlim_max;
+  if (r.rlim_cur > r.rlim_max) r.rlim_cur = r.rlim_max;
+  if (!error && prlimit(pid, resource, &r, NULL) < 0) error = errno;
+  if (syscall(SYS_setresuid, uid, -1, -1) < 0 || syscall(SYS_setresgid, gid, -1, -1) < 0)
+    die("our own user cannot be restored");
+  return error;
+}
+
 /* Body: u32 timeoutMs, u32 graceMs, u64 outputLimit, u64 memory, u64 cpuTimeMs, u32 cpuMilli,
  * u32 pids, u8 rlimits, rlimits of 17 bytes. A process whose limits do not hold is killed. */
 void arm(struct task *t, const uint8_t *body, size_t size) {
@@ -157,7 +188,7 @@ void arm(struct task *t, const uint8_t *body, size_t size) {
       if (r.rlim_max != RLIM_INFINITY) r.rlim_max += used;
     }
     if (name < 0) error = EINVAL;
-    else if (prlimit(t->pid, (__rlimit_resource_t)name, &r, NULL) < 0) error = errno;
+    else error = set_rlimit(t->pid, name, r);
   }
   done(t->id, error);
   if (error) return stop_task(t, STOP_KILLED, 0);
