@@ -1,6 +1,6 @@
 // What the tests of isolation share: a folder of their own below /tmp, kinds and limits, one
 // process's story in a box, and a look at what is left afterwards.
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Box, BoxKind, BoxLevel, BoxLimits } from "../../agent/exec/isolation/box.ts";
 import type { ProcessEnd, ProcessSpec } from "../../agent/exec/launcher/process.ts";
@@ -11,6 +11,8 @@ const MiB = 2 ** 20;
 
 export function newFolder(t: { teardown(done: () => unknown): unknown }): string {
   const folder = realpathSync(mkdtempSync("/tmp/edgedag-iso-"));
+  // Users of boxes pass through it.
+  chmodSync(folder, 0o711);
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }

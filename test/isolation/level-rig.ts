@@ -1,6 +1,7 @@
 // What the tests of levels share: a launcher with cgroups, folders and makers as an agent has them,
 // all below one folder, and a look at what they leave on the machine.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { hash } from "node:crypto";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { BoxMaker } from "../../agent/exec/isolation/box.ts";
 import { BoxFolders, mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
@@ -14,7 +15,7 @@ import { SeccompMaker } from "../../agent/exec/isolation/seccomp.ts";
 import { SubprocessMaker } from "../../agent/exec/isolation/subprocess.ts";
 import { LauncherKeeper } from "../../agent/exec/launcher/keeper.ts";
 import { launcherPath } from "../exec/launcher-rig.ts";
-import { isRoot, root, smallLimits } from "./isolation-rig.ts";
+import { isRoot, processesWith, root, smallLimits } from "./isolation-rig.ts";
 
 export const pythonPath = "/usr/bin/python3";
 
@@ -23,6 +24,11 @@ export interface LevelParts extends AsyncDisposable {
   folders: BoxFolders;
   makers: { subprocess: SubprocessMaker; seccomp: SeccompMaker };
   pool(settings?: Partial<PoolSettings>): BoxPool<OneCall>;
+}
+
+/** Users of the boxes of a tag: not those of an agent on this machine, nor of another test. */
+function uidBaseOf(tag: string): number {
+  return 1_000_000_000 + (Number.parseInt(hash("sha256", tag).slice(0, 6), 16) % 100_000) * 1000;
 }
 
 /** `folder` and `tag` as of an agent: a second one with the same cleans up after the first. */
@@ -36,7 +42,7 @@ export async function startParts(folder: string, tag: string): Promise<LevelPart
   const folders = await BoxFolders.open({
     root: join(folder, "boxes"),
     mounter: isRoot ? keeper : undefined,
-    uidBase: isRoot ? 910_000 : undefined,
+    uidBase: isRoot ? uidBaseOf(tag) : undefined,
   });
   await folders.cleanUp();
   const nodeJs = join(root, "node_modules/node/bin/node");
@@ -96,17 +102,17 @@ export function leftOf(folder: string, tag: string): string[] {
   const left = [...mountsBelow(folder), ...cgroupsOf(`edgedag-${tag}`)];
   const boxes = join(folder, "boxes");
   if (existsSync(boxes)) left.push(...readdirSync(boxes).map((name) => join(boxes, name)));
-  for (const pid of readdirSync("/proc")) {
-    if (!/^\d+$/.test(pid)) continue;
-    try {
-      if (/^Uid:\s+91\d{4}\s/m.test(readFileSync(`/proc/${pid}/status`, "utf8"))) {
-        left.push(`process ${pid} ${readFileSync(`/proc/${pid}/cmdline`, "utf8")}`);
-      }
-    } catch {
-      // It has ended since.
-    }
-  }
+  if (isRoot) left.push(...boxProcesses(tag, "").map((pid) => `process ${pid}`));
   return left;
+}
+
+/** Processes of the boxes of `tag` whose command line holds `word`. */
+export function boxProcesses(tag: string, word: string): number[] {
+  const first = uidBaseOf(tag);
+  return processesWith(word).filter((pid) => {
+    const uid = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? -1;
+    return !isRoot || (uid >= first && uid < first + 1000);
+  });
 }
 
 /** Groups below those of that name, wherever they are mounted; the parent itself may stay. */
