@@ -218,8 +218,8 @@ export class OneCall {
     const left = spec.outputLimitBytes - call.stdoutBytes - call.stderrBytes;
     // The launcher holds the limit; this one holds also if the launcher in the box is not ours.
     const kept = bytes.length <= left ? bytes : bytes.subarray(0, Math.max(0, left));
-    if (stream === "stdout") call.stdoutBytes += kept.length;
-    else call.stderrBytes += kept.length;
+    if (stream === "stdout") call.stdoutBytes += bytes.length;
+    else call.stderrBytes += bytes.length;
     if (kept.length > 0) listener.output(stream, kept);
     if (kept.length === bytes.length) return;
     state.call.droppedBytes += bytes.length - kept.length;
@@ -342,15 +342,16 @@ export class OneCall {
     clearTimeout(this.#timer);
     this.#state = { id: "over" };
     const { call, spec, startedAt, answeredAt, droppedBytes, stopped } = called;
+    // Of a process that has ended the launcher has counted more: also what it dropped.
     const own: Facts = {
+      stdoutBytes: call.stdoutBytes,
+      stderrBytes: call.stderrBytes,
       ...facts,
       startedAt: performance.timeOrigin + startedAt,
       wallMs: (answeredAt ?? performance.now()) - startedAt,
-      stdoutBytes: call.stdoutBytes,
-      stderrBytes: call.stderrBytes,
     };
     if (this.#pid !== undefined) own.pid = this.#pid;
-    if (droppedBytes > 0) own.droppedBytes = droppedBytes + (facts?.droppedBytes ?? 0);
+    if (droppedBytes > 0) own.droppedBytes ??= droppedBytes;
     const ran: Ran = { timeoutMs: spec.timeoutMs, isLost: false, ...more, facts: own };
     // Why it was stopped first: the launcher only knows that it was killed.
     const isOwnEnd = called.answer !== undefined && stopped === "killed";

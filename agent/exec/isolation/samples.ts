@@ -19,6 +19,10 @@ export class SampleRing {
     this.#next = (this.#next + 1) % maxSamples;
   }
 
+  get last(): Usage | undefined {
+    return this.#samples.at(this.#next - 1);
+  }
+
   /** Oldest first; a copy. */
   list(): Samples {
     return [...this.#samples.slice(this.#next), ...this.#samples.slice(0, this.#next)];

@@ -68,6 +68,7 @@ class Sandboxed implements SandboxAttempt {
   #isStopped = false;
   #isOverdue = false;
   #hasEnded = false;
+  #startedAt: number | undefined;
   #exceeded: Usage["exceeded"];
   #net: NodeJS.Timeout | undefined;
 
@@ -202,7 +203,13 @@ class Sandboxed implements SandboxAttempt {
       isFull,
       isStopped: this.#isStopped,
     });
-    const facts = { ...ran.facts, ...measuredFacts(usage), isolation: this.#spec.kind.level };
+    const facts = {
+      ...this.#ownFacts(),
+      ...ran.facts,
+      // A box that was killed around the task can only be told of by what was seen before.
+      ...measuredFacts(usage ?? this.samples.last),
+      isolation: this.#spec.kind.level,
+    };
     const end: AttemptEnd = { outcome, facts };
     if (outcome.kind === "succeeded" && ran.result !== undefined && ran.result !== null) {
       end.result = ran.result;
@@ -246,13 +253,19 @@ class Sandboxed implements SandboxAttempt {
     return { kind: "bad", detail: "the function's answer names a file that does not exist" };
   }
 
+  /** Where nobody inside is left to tell more. */
+  #ownFacts(): AttemptEnd["facts"] {
+    if (this.#startedAt === undefined) return {};
+    const now = performance.timeOrigin + performance.now();
+    return { startedAt: this.#startedAt, wallMs: Math.max(0, now - this.#startedAt) };
+  }
+
   #runListener(): RunContext["listener"] {
-    let hasStarted = false;
     return {
       started: (info) => {
         // The run step of a compiled program is not another start.
-        if (!hasStarted && !this.#hasEnded) this.#listener.started(info);
-        hasStarted = true;
+        if (this.#startedAt === undefined && !this.#hasEnded) this.#listener.started(info);
+        this.#startedAt ??= info.at;
       },
       output: (stream, bytes) => {
         if (!this.#hasEnded) this.#listener.output(stream, bytes);
