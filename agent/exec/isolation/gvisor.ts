@@ -208,9 +208,17 @@ export class GvisorMaker implements BoxMaker {
     this.#lastNumber += 1;
     const bundle = join(folder, `${this.#prefix}${this.#lastNumber}`);
     await mkdir(bundle, { recursive: true, mode: 0o700 });
-    const shared = this.#sharedMounts(options.kind);
-    const path = rootfs ?? (await this.#skeleton([...shared, ...options.kind.mounts]));
-    await writeBundle(bundle, { path, hasEtc: rootfs !== undefined }, shared, options);
+    try {
+      const shared = this.#sharedMounts(options.kind);
+      const path = rootfs ?? (await this.#skeleton([...shared, ...options.kind.mounts]));
+      await writeBundle(bundle, { path, hasEtc: rootfs !== undefined }, shared, options);
+    } catch (error) {
+      await rm(bundle, { recursive: true, force: true });
+      throw new BoxError(
+        `the bundle of a gvisor sandbox cannot be written: ${String(error)}`,
+        `All that is mounted must be there, and ${folder} must be a folder of the agent's.`,
+      );
+    }
     return bundle;
   }
 
