@@ -9,8 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SWEEP_NS (5 * MS)    /* between two looks at orphans that do not die at once */
-#define DRAIN_NS (1000 * MS) /* from the last kill to giving up on pipes and orphans */
+#define SWEEP_NS (5 * MS) /* between two looks at orphans that do not die at once */
 
 int64_t sweep_at = NEVER;
 int no_children;

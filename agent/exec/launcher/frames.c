@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define PUSH_BYTES (32 * 1024)
-#define LAZY_NS (1 * MS) /* how long output and `started` may wait for company */
 
 int agent_in = 3, agent_out = 3, agent_gone, epoll_fd, urgent;
 int64_t lazy_at = NEVER;

@@ -52,6 +52,8 @@ interface Link {
 const maxComplaintChars = 4096;
 /** A launcher says hello in a millisecond or two; this tells it from a program that never will. */
 const helloTimeoutMs = 10_000;
+/** One inside may first have to wait for its sandbox; who makes that has a limit of its own. */
+const insideHelloTimeoutMs = 60_000;
 /** One inside that was told to end is given a little more than it says it needs. */
 const closeTimeoutMs = 6000;
 
@@ -113,10 +115,13 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   }
 
   async #open(): Promise<Launcher> {
-    const timer = setTimeout(() => {
-      this.#complain("it did not say hello, so it is no launcher");
-      this.#link.kill();
-    }, helloTimeoutMs);
+    const timer = setTimeout(
+      () => {
+        this.#complain("it did not say hello, so it is no launcher");
+        this.#link.kill();
+      },
+      this.#link.isInside ? insideHelloTimeoutMs : helloTimeoutMs,
+    );
     try {
       const { cgroupVersion, why } = await this.#hello.promise;
       this.#cgroups = { version: cgroupVersion, why };

@@ -20,6 +20,8 @@
 #define CHANNEL_FD 3
 #define MS 1000000LL
 #define NEVER INT64_MAX
+#define LAZY_NS (1 * MS)     /* how long output and `started` may wait for company */
+#define DRAIN_NS (1000 * MS) /* from the last kill to giving up on pipes and orphans */
 
 enum { CMD_SPAWN = 1, CMD_KILL, CMD_CHANNEL, CMD_ARM, CMD_USAGE, CMD_TMPFS };
 enum {

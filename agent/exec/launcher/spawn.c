@@ -34,8 +34,6 @@ struct launch {
   volatile int failed_at, failed_errno;
 };
 
-#define LAZY_NS (1 * MS)
-
 static _Alignas(16) char child_stack[65536];
 
 static int fail(struct launch *l, int at) {

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 
 #define BUCKETS 1024
-#define REKILL_NS (20 * MS)  /* between two kills of a tree whose leader lives on */
-#define DRAIN_NS (1000 * MS) /* from the last kill to giving up on pipes and orphans */
+#define REKILL_NS (20 * MS) /* between two kills of a tree whose leader lives on */
 
 struct task tasks = {.next = &tasks, .prev = &tasks};
 int live, draining;
