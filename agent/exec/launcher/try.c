@@ -3,7 +3,7 @@
  * sandbox by `edgedag doctor` and by the agent at its start; a program of our own, because a device
  * may have no other. For each thing one line on stdout, `refused NAME ERRNO` or `done NAME`.
  *
- *   denials PORT PID FILE   network of the host, its processes, its files, the kernel's rare calls
+ *   denials PORT PID START FILE   network of the host, its processes, its files, the kernel's rare calls
  *   memory BYTES            takes and touches so much
  *   pids COUNT              has so many children at once
  *   disk BYTES              writes so much into the current folder
@@ -50,20 +50,20 @@ static long connect_to(int port) {
   return fd < 0 ? -1 : connect(fd, (struct sockaddr *)&to, sizeof to);
 }
 
-static int denials(int port, int pid, const char *file) {
+static int denials(int port, int pid, const char *start, const char *file) {
   struct stat s;
   char page[4096] = {0};
   tell("network", connect_to(port));
-  /* A number that is somebody else's inside is not the process that is meant: that one is a leader. */
+  /* The same number may be another process inside: field 22 says when it was started. */
   char path[64];
-  snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? -1 : read(fd, page, sizeof page - 1);
   if (n >= 0) {
-    page[n] = 0;
-    int is_it = memmem(page, (size_t)n, file, strlen(file)) != NULL;
+    char *at = strrchr(page, ')'), *save = NULL, *field = at ? strtok_r(at + 1, " ", &save) : NULL;
+    for (int i = 3; field && i < 22; i++) field = strtok_r(NULL, " ", &save);
+    n = field && strcmp(field, start) == 0 ? 0 : -1;
     errno = ESRCH;
-    n = is_it ? 0 : -1;
   }
   tell("processes", n);
   tell("files", open(file, O_RDONLY | O_CLOEXEC));
@@ -145,15 +145,15 @@ int try_main(int argc, char **argv) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
-  if (strcmp(what, "denials") == 0 && argc == 6)
-    return denials(atoi(argv[3]), atoi(argv[4]), argv[5]);
+  if (strcmp(what, "denials") == 0 && argc == 7)
+    return denials(atoi(argv[3]), atoi(argv[4]), argv[5], argv[6]);
   if (strcmp(what, "memory") == 0 && argc == 4) return memory(strtoull(argv[3], NULL, 10));
   if (strcmp(what, "pids") == 0 && argc == 4) return children(atoi(argv[3]));
   if (strcmp(what, "disk") == 0 && argc == 4) return disk(strtoull(argv[3], NULL, 10));
   if (strcmp(what, "daemon") == 0 && argc == 3) return leave_daemon();
   if (strcmp(what, "spin") == 0 && argc == 3)
     for (volatile unsigned long n = 0;; n++) continue;
-  fputs("launcher: --try denials PORT PID FILE | memory BYTES | pids COUNT | disk BYTES | spin | "
+  fputs("launcher: --try denials PORT PID START FILE | memory BYTES | pids COUNT | disk BYTES | spin | "
         "daemon\n", stderr);
   return 64;
 }

@@ -1,0 +1,36 @@
+// Where the folders of sandboxes lie: below the first folder that the users of sandboxes can reach,
+// under a name by which the next agent on the same state finds them again.
+import { accessSync, constants, existsSync } from "node:fs";
+import { join } from "node:path";
+import { isReachable } from "./sandbox-python.ts";
+
+const fallbacks = ["/run", "/tmp"];
+
+/** `tag`: that of `outsidePrefix`. As root other users must get there. */
+export function boxesFolder(runtimeDir: string, tag: string): string {
+  const known = [runtimeDir, ...fallbacks].map((parent) => join(parent, nameOf(tag)));
+  const earlier = known.find((folder) => existsSync(folder));
+  if (earlier !== undefined) return earlier;
+  const parent = [runtimeDir, ...fallbacks].find(isUsable) ?? runtimeDir;
+  return join(parent, nameOf(tag));
+}
+
+/** An earlier agent of this state had sandboxes, and has not taken them all away. */
+export function hasLeftBoxes(runtimeDir: string, tag: string): boolean {
+  return [runtimeDir, ...fallbacks].some((parent) => existsSync(join(parent, nameOf(tag))));
+}
+
+/** Not as other folders of the agent are named: those are removed without looking for mounts. */
+function nameOf(tag: string): string {
+  return `edgedag.boxes-${tag}`;
+}
+
+function isUsable(folder: string): boolean {
+  if (process.getuid?.() === 0 && !isReachable(folder)) return false;
+  try {
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch {
+    return false; // the next one may be
+  }
+}
