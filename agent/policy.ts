@@ -1,0 +1,156 @@
+// Whether this agent may run a document as it asks: its levels, languages, and what the operator's
+// policy allows to whom. Every finding at once, before the run exists. Called by `agent.ts`; the
+// only thing that it asks of the host is where a mount's source really leads, and that is passed in.
+import type { DagDocument, SandboxMount, TaskAttributes } from "../protocol/dag.ts";
+import type { Diagnostic } from "../protocol/diagnostic.ts";
+import { Findings, type PathSegment, pathText } from "../protocol/findings.ts";
+import { didYouMean } from "../protocol/nearest.ts";
+import { type SandboxLevel, sandboxLevels } from "../protocol/outcome.ts";
+import type { FoundLanguage } from "./exec/isolation/language-find.ts";
+import type { LanguageRegistry } from "./exec/isolation/languages.ts";
+import type { DagSource, SandboxConfig } from "./sandbox-config.ts";
+
+export interface PolicyInput {
+  source: DagSource;
+  document: DagDocument;
+  /** Levels that passed their check on this host, `none` among them. */
+  held: readonly SandboxLevel[];
+  config: Pick<
+    SandboxConfig,
+    "minIsolation" | "allowNetwork" | "allowMounts" | "allowSyscalls" | "dockerImages"
+  >;
+  registry: LanguageRegistry;
+  /** Of this host, by name. At level docker the image has the language, not the host. */
+  found: ReadonlyMap<string, FoundLanguage>;
+  /** The path without links; undefined where nothing is. */
+  realPath(path: string): string | undefined;
+}
+
+/** Empty: it may run. Who mounts a source must mount what `realPath` gives at that time. */
+export function checkPolicy(input: PolicyInput): Diagnostic[] {
+  const findings = new Findings();
+  for (const [node, { key, attributes }] of input.document.nodes.entries()) {
+    if (findings.isFull) break;
+    const add: Add = (code, field, message, remedy) => {
+      const path = pathText(["nodes", node, "attributes", ...field]);
+      findings.add(code, path, `Task \`${key}\` ${message}.`, remedy);
+    };
+    checkLevel(input, attributes.isolation, add);
+    checkLanguage(input, attributes, add);
+    checkSandbox(input, attributes, add);
+  }
+  return findings.diagnostics();
+}
+
+type Add = (
+  code: "E_DAG_ISOLATION" | "E_DAG_POLICY" | "E_DAG_LANGUAGE",
+  field: PathSegment[],
+  message: string,
+  remedy: string,
+) => void;
+
+function checkLevel({ source, held, config }: PolicyInput, level: SandboxLevel, add: Add): void {
+  if (!held.includes(level)) {
+    add(
+      "E_DAG_ISOLATION",
+      ["isolation"],
+      `asks for isolation \`${level}\`, which this agent does not hold`,
+      `Held here: ${held.join(", ")}. \`edgedag doctor\` says why, and what would help.`,
+    );
+  }
+  const least = config.minIsolation[source];
+  if (sandboxLevels.indexOf(level) >= sandboxLevels.indexOf(least)) return;
+  add(
+    "E_DAG_POLICY",
+    ["isolation"],
+    `has isolation \`${level}\`; for DAGs from ${sourceNames[source]} at least \`${least}\` is asked`,
+    `Set \`isolation: ${least}\` or higher; the operator sets the least in EDGEDAG_MIN_ISOLATION.`,
+  );
+}
+
+const sourceNames: Readonly<Record<DagSource, string>> = {
+  file: "EDGEDAG_DAG",
+  gateway: "the gateway",
+  cli: "the command line",
+};
+
+function checkLanguage(input: PolicyInput, { run, isolation }: TaskAttributes, add: Add): void {
+  if (run.kind !== "code") return;
+  const { registry, found, config } = input;
+  const language = registry.find(run.language);
+  const field = ["run", "language"];
+  const shown = JSON.stringify(run.language);
+  if (language === undefined) {
+    const otherwise = `Known: ${registry.list().map(({ name }) => name)}. More go into the folder of EDGEDAG_LANGUAGES.`;
+    const remedy = didYouMean(run.language, registry.names(), otherwise);
+    add("E_DAG_LANGUAGE", field, `is in the unknown language ${shown}`, remedy);
+    return;
+  }
+  if (isolation === "docker") {
+    if ((config.dockerImages[language.name] ?? language.image) !== "") return;
+  } else if (found.has(language.name)) return;
+  add(
+    "E_DAG_LANGUAGE",
+    field,
+    `is in ${shown}, which this host does not have`,
+    `Install ${language.needs.join(" and ")} on the PATH of the agent, or use \`isolation: docker\`.`,
+  );
+}
+
+function checkSandbox(input: PolicyInput, { sandbox }: TaskAttributes, add: Add): void {
+  if (sandbox === undefined) return;
+  const { config } = input;
+  if (sandbox.network === true && config.allowNetwork === "no") {
+    add(
+      "E_DAG_POLICY",
+      ["sandbox", "network"],
+      "asks for the network, which this agent does not allow",
+      "Leave it out, or set EDGEDAG_ALLOW_NETWORK=yes on the node.",
+    );
+  }
+  for (const [i, name] of sandbox.syscalls?.entries() ?? []) {
+    if (config.allowSyscalls.includes(name)) continue;
+    add(
+      "E_DAG_POLICY",
+      ["sandbox", "syscalls", i],
+      `asks for the system call \`${name}\`, which this agent does not allow`,
+      `Leave it out, or add it to EDGEDAG_ALLOW_SYSCALLS on the node.`,
+    );
+  }
+  for (const [i, mount] of sandbox.mounts?.entries() ?? []) {
+    const problem = mountRefusal(input, mount);
+    if (problem === undefined) continue;
+    const how = mount.isWritable ? `${mount.source}:rw` : mount.source;
+    add(
+      "E_DAG_POLICY",
+      ["sandbox", "mounts", i, "source"],
+      `mounts ${JSON.stringify(mount.source)}, which ${problem}`,
+      `Leave it out, or make the folder and add ${how} to EDGEDAG_ALLOW_MOUNTS on the node.`,
+    );
+  }
+}
+
+/** Both are compared without links, so that a link into another folder opens nothing. */
+function mountRefusal(
+  { config, realPath }: PolicyInput,
+  { source, isWritable }: SandboxMount,
+): string | undefined {
+  // First by name: what is not allowed must not even be learnt to exist.
+  const named = config.allowMounts.filter(({ path }) => isBelow(source, path));
+  if (named.length === 0) return "this agent does not allow";
+  const real = realPath(source);
+  if (real === undefined) return "is not there";
+  const allowed = config.allowMounts.filter(({ path }) => {
+    const root = realPath(path);
+    return root !== undefined && isBelow(real, root);
+  });
+  if (allowed.length === 0) return "leads to a place that this agent does not allow";
+  if (isWritable && !allowed.some((entry) => entry.isWritable)) {
+    return "this agent allows for reading only";
+  }
+  return undefined;
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return folder === "/" || path === folder || path.startsWith(`${folder}/`);
+}
