@@ -18,7 +18,7 @@ type LauncherLevel = "subprocess" | "seccomp";
 
 const fillMemory = "b = []\nwhile True: b.append(bytearray(4 << 20))";
 const fork =
-  "import os, time\nfor _ in range(200): os.fork() == 0 and (time.sleep(30), os._exit(0))";
+  "import os, time\nfor _ in range(200): os.fork() == 0 and (time.sleep(30), os._exit(0))\ntime.sleep(30)";
 
 /** The limit that ended it, whether the process or the whole box tells. */
 async function exceededBy(
@@ -66,6 +66,8 @@ export function levelSuite(level: LauncherLevel): void {
         t.notMatch(stdout, "SECRET");
         t.equal(await readFile(join(box.folder.work, "out"), "utf8"), "done\n");
         const usage = await box.usage();
+        // Without cgroups only what is there at a look is seen.
+        if (parts.keeper.cgroups.version === 0) return;
         t.ok((usage?.peakMemoryBytes ?? 0) > 0 && (usage?.peakPids ?? 0) > 0, "usage is measured");
       });
     });
@@ -95,7 +97,13 @@ export function levelSuite(level: LauncherLevel): void {
       ["time on the processor", ["python3", "-c", "while True: pass"], "cpu-time"],
     ] as const) {
       await t.test(`a limit of ${name} holds and is the cause`, async (t) => {
-        const limits = { ...smallLimits, memoryBytes: 64 * MiB, pids: 20, cpuTimeMs: 500 };
+        const own = {
+          memory: { memoryBytes: 64 * MiB },
+          pids: { pids: 20 },
+          "cpu-time": { cpuTimeMs: 500 },
+        };
+        // Where forks that share their memory are counted in full, that must not be the cause.
+        const limits = { ...smallLimits, memoryBytes: 4096 * MiB, ...own[expected] };
         const program = ["/usr/bin/python3", ...argv.slice(1)];
         await inBox(async (_box, warm) => {
           t.equal(await exceededBy(warm, limits, program), expected);
@@ -183,7 +191,8 @@ export function levelSuite(level: LauncherLevel): void {
       t.pass();
     });
 
-    await t.test("a box that dies while it waits is replaced", async (t) => {
+    const others = { skip: !isRoot && "its processes cannot be told from those of others" };
+    await t.test("a box that dies while it waits is replaced", others, async (t) => {
       const python = kindOf(level, { language: "python" });
       await pool.warm(python, 1);
       const figures = () => pool.metrics().find(({ language }) => language === "python");
