@@ -1,11 +1,21 @@
 // What a box shows and what it hides: files, processes, network, users; and that nothing is left.
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { type BoxUser, folder, folderOf, runInBox, startInBox, users } from "./box-rig.ts";
+import {
+  type BoxUser,
+  folder,
+  folderOf,
+  launcher,
+  runInBox,
+  startInBox,
+  systemArguments,
+  users,
+} from "./box-rig.ts";
 import { root } from "./launcher-rig.ts";
 
 function sh(user: BoxUser, script: string, options: readonly string[] = []) {
@@ -20,6 +30,15 @@ function withArgument(text: string): string[] {
       return false; // gone between the two looks
     }
   });
+}
+
+/** Where a box mounts what it makes, as the host sees it; others on this machine mount elsewhere. */
+function ownMounts(): string[] {
+  const points = readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "");
+  const own = ["/", "/tmp", "/dev", "/dev/shm", "/dev/pts", "/proc", "/sys", "/usr", "/work"];
+  return points.filter((point) => own.includes(point) || point.startsWith(folder)).sort();
 }
 
 const connect = `import socket, sys
@@ -122,7 +141,7 @@ for (const user of users) {
     });
 
     t.test("nothing is left", async (t) => {
-      const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+      const before = ownMounts();
       t.equal(sh(user, "(setsid sleep 7654.25 &) ; setsid sleep 7654.25 & exit 0").code, 0);
       t.same(withArgument("7654.25"), [], "processes that nobody waits for");
       const child = startInBox(user, [
@@ -134,7 +153,16 @@ for (const user of users) {
       child.kill("SIGKILL");
       await once(child, "close"); // the pipes are closed when the last one is dead
       t.same(withArgument("sleep 7654.5"), [], "killed from outside");
-      t.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts);
+      t.same(ownMounts(), before, "the host's mounts");
+    });
+
+    t.test("it serves on its channel when a launcher starts it", async (t) => {
+      const script = join(root, "test/fixtures/box-outer.ts");
+      const words = [String(user.uid), launcher, folderOf(user), ...systemArguments()];
+      if (user.caller) words.push("--as-ordinary");
+      const node = ["--disable-warning=ExperimentalWarning", script, ...words];
+      const ran = spawnSync(process.execPath, node, { encoding: "utf8", timeout: 30_000 });
+      t.match(ran.stdout, /^said \d+\nended 0\n$/, ran.stderr);
     });
 
     t.test("what cannot be made is said", async (t) => {
@@ -144,6 +172,7 @@ for (const user of users) {
       t.match(missing.stderr, `copying the view of ${gone}: No such file`);
       t.equal(sh(user, "true", ["--try-bind-ro", gone, "/x"]).code, 0);
       t.equal(sh(user, "true", ["--frobnicate"]).code, 64);
+      t.equal(sh(user, "true", ["--tmpfs", "/tmp", "0"]).code, 64, "0 would be no limit");
       t.equal(sh(user, "true", ["--bind", "/usr", "relative"]).code, 64);
     });
   });

@@ -126,6 +126,7 @@ static void parse(int argc, char **argv, struct options *o) {
       v = take(&at, 2);
       add(b, ENTRY_TMPFS, NULL, v[0]);
       b->entries[b->count - 1].bytes = number(v[1]);
+      if (b->entries[b->count - 1].bytes == 0) usage("a tmpfs of 0 bytes would have no limit:", v[0]);
       has_tmp |= strcmp(v[0], "/tmp") == 0;
       has_shm |= strcmp(v[0], "/dev/shm") == 0;
       o->writable[writable++] = v[0];

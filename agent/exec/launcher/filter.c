@@ -3,7 +3,7 @@
  * built for. Called by confine.c only.
  *
  * The numbers become ranges of equal verdict, and the ranges a balanced tree of comparisons, so that
- * no call costs more than nine of them. BPF jumps only forwards and conditionally only by 255, so
+ * no number costs more than twenty of the 210 instructions. BPF jumps only forwards and conditionally only by 255, so
  * the program is written from its end to its beginning: a target is then always known, and one that
  * is too far gets an unconditional jump of its own. Arguments are compared by their lower half
  * where the kernel too looks at no more, else a set upper half would walk past the check.
