@@ -5,7 +5,7 @@
 /**
  * Of the API's answers, what is shown here.
  * @typedef {{kind: string, failure?: {reason: string, detail?: string, trace?: string}, because?: string, by?: string, failed?: string[]}} Outcome
- * @typedef {{wallMs?: number, startedAt?: number, maxRssBytes?: number, cpuUserMs?: number, cpuSystemMs?: number, exitCode?: number, signal?: string}} Facts
+ * @typedef {{wallMs?: number, startedAt?: number, maxRssBytes?: number, peakMemoryBytes?: number, cpuUserMs?: number, cpuSystemMs?: number, exitCode?: number, signal?: string}} Facts
  * @typedef {{attempt: number, state: string, time: number, outcome?: Outcome, facts?: Facts}} Attempt
  * @typedef {{task: string, state: string, outcome?: Outcome, facts?: Facts, progress?: {fraction: number, text?: string}, attempts: Attempt[]}} Task
  * @typedef {{finished: number, failed: number, total: number, running: number}} Progress
@@ -649,7 +649,7 @@ function taskRow(task, items, isOpen, toggle) {
   const shown = state(word, word === "running" || why === undefined ? "" : `: ${why}`);
   if (items.length === 0 || toggle === undefined) {
     const tries = attempts.length === 0 ? "-" : String(attempts.length);
-    const memory = size(facts?.maxRssBytes);
+    const memory = size(facts?.peakMemoryBytes ?? facts?.maxRssBytes);
     return [task.task, task.task, shown, tries, took(facts?.wallMs), memory, taskDetails(task)];
   }
   const counts = Map.groupBy(items, wordOf);

@@ -86,7 +86,10 @@ t.test("tasks that need more than the one before are not handed over", async (t)
     resources: { ...python, needs, resources: { cpu: 1 } },
     limits: { ...python, needs, limits: { cpuMs: 5 } },
     timeout: { ...python, needs, timeoutMs: 5 },
+    process: { ...python, needs, isolation: "subprocess" as const },
     isolated: { ...python, needs, isolation: "seccomp" as const },
+    gvisor: { ...python, needs, isolation: "gvisor" as const },
+    code: { needs, run: { kind: "code", language: "c", code: "x", args: [] } as const },
     joined: { ...python, needs: ["a", "command"] },
     exit: { ...python, needs, exit: "any" as const },
   };
