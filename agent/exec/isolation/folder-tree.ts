@@ -14,13 +14,18 @@ export async function removeTree(path: string): Promise<void> {
   }
 }
 
-/** Bytes that the tree takes on its disk. */
+/** Bytes that the tree takes on its disk, as far as it can be seen; it may change meanwhile. */
 export async function measureTree(path: string): Promise<number> {
-  const stat = await lstat(path);
-  let bytes = stat.blocks * 512;
-  if (!stat.isDirectory()) return bytes;
-  for (const name of await readdir(path)) bytes += await measureTree(join(path, name));
-  return bytes;
+  try {
+    const stat = await lstat(path);
+    let bytes = stat.blocks * 512;
+    if (!stat.isDirectory()) return bytes;
+    for (const name of await readdir(path)) bytes += await measureTree(join(path, name));
+    return bytes;
+  } catch (error) {
+    if (isDenied(error) || isMissing(error)) return 0;
+    throw error;
+  }
 }
 
 async function openFolders(path: string): Promise<void> {
@@ -31,6 +36,15 @@ async function openFolders(path: string): Promise<void> {
 }
 
 function isDenied(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = codeOf(error);
   return code === "EACCES" || code === "EPERM" || code === "ENOTEMPTY";
+}
+
+function isMissing(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
 }

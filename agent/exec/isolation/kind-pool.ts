@@ -192,7 +192,12 @@ export class KindPool<W> {
     if (entry.isDead) {
       void this.#discard(entry);
       const { level } = this.kind;
-      this.#failed(new BoxError(`the ${level} sandbox ended while it started`, "See the log."));
+      this.#failed(
+        new BoxError(
+          `the ${level} sandbox ended while it started`,
+          "Run edgedag doctor: it tries each level.",
+        ),
+      );
     } else if (this.#closed !== undefined) {
       void this.#discard(entry);
     } else if (this.#takers.length > 0) {

@@ -45,24 +45,26 @@ export class RecentValues {
   }
 }
 
-/** At most so many in any second. */
+/** At most so many a second; fractions are fewer in a longer time. */
 export class RateLimit {
   readonly #times: number[] = [];
-  readonly #perSecond: number;
+  readonly #count: number;
+  readonly #windowMs: number;
 
   constructor(perSecond: number) {
-    this.#perSecond = Math.max(1, Math.floor(perSecond));
+    this.#count = Math.max(1, Math.floor(perSecond));
+    this.#windowMs = (1000 * this.#count) / perSecond;
   }
 
   /** Milliseconds until the next is allowed; 0: now. */
   wait(now: number): number {
     const first = this.#times[0];
-    if (first === undefined || this.#times.length < this.#perSecond) return 0;
-    return Math.max(0, first + 1000 - now);
+    if (first === undefined || this.#times.length < this.#count) return 0;
+    return Math.max(0, first + this.#windowMs - now);
   }
 
   count(now: number): void {
     this.#times.push(now);
-    if (this.#times.length > this.#perSecond) this.#times.shift();
+    if (this.#times.length > this.#count) this.#times.shift();
   }
 }

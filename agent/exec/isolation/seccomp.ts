@@ -207,7 +207,9 @@ export class ProcessHolder implements BoxHolder {
   #endOf(end: ProcessEnd): BoxEnd {
     const said = this.#complaint.trim();
     const words = said === "" ? "" : `: ${said}`;
-    if (end.kind === "lost") return { detail: `the agent's launcher died${words}` };
+    if (end.kind === "lost") {
+      return { isLauncherLost: true, detail: `the agent's launcher died${words}` };
+    }
     if (end.kind === "spawn-failed") return { detail: `${end.detail}${words}` };
     const how =
       end.signal === undefined ? `ended with code ${end.exitCode}` : `died of ${end.signal}`;
