@@ -10,9 +10,11 @@ import { LauncherKeeper } from "../../agent/exec/launcher/keeper.ts";
 import { launcherPath } from "../exec/launcher-rig.ts";
 import { isRoot, kindOf, root, smallLimits } from "./isolation-rig.ts";
 
-/** Why there is no runsc here, or where it is. */
+/** Why there is no runsc here, or where it is; EDGEDAG_TEST_RUNSC names another than the script's. */
 export function findTestRunsc(): { path: string } | { reason: string } {
   if (!isRoot) return { reason: "runsc needs root here" };
+  const { EDGEDAG_TEST_RUNSC: own } = process.env;
+  if (own !== undefined) return { path: own };
   try {
     const said = execFileSync(join(root, "scripts/test-runsc"), { stdio: ["ignore", "pipe", 2] });
     return { path: said.toString().trim() };

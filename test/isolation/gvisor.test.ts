@@ -1,6 +1,6 @@
 // Level gvisor with the real runsc: what runs inside, limits with their cause, what is denied, and
 // that nothing is left.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,6 +16,9 @@ const MiB = 2 ** 20;
 const found = findTestRunsc();
 const runsc = "path" in found ? found.path : "";
 const options = "reason" in found ? { skip: found.reason } : {};
+
+/** Debian 12's: our Node.js runner never says hello in it (docs/isolation.md). */
+const isOld = runsc !== "" && execFileSync(runsc, ["--version"]).includes("2022");
 
 /** The limit that ended it, whether the process or the whole box tells. */
 async function exceededBy(box: Box, limits: BoxLimits, argv: string[]) {
@@ -61,7 +64,8 @@ t.test("gvisor boxes", options, async (t) => {
   });
 
   for (const runtime of ["python", "node"] as const) {
-    await t.test(`a ${runtime} runner waits inside, and serves one call`, async (t) => {
+    const skip = runtime === "node" && isOld && "this runsc of 2022 does not run it";
+    await t.test(`a ${runtime} runner waits inside, and serves one call`, { skip }, async (t) => {
       await parts.inBox(
         async (box) => {
           const worker = await OneCall.warm(box, runtime);

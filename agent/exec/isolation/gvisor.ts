@@ -3,7 +3,7 @@
 // host's system folders are mounted read-only, or a folder that the operator names.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { ProcessStarter } from "../launcher/process.ts";
 import {
   type Box,
@@ -262,7 +262,8 @@ export class GvisorMaker implements BoxMaker {
       "run",
       "--bundle",
       bundle,
-      "box",
+      // Older versions of runsc use it for the name of a socket that all containers share.
+      basename(bundle),
     ];
   }
 
