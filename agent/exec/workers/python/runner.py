@@ -403,6 +403,8 @@ def main():
         page = ClaimPage(path)
     channel = Channel(3)
     worker = Worker(channel, mark, page)
+    # Imports what the first call would wait for.
+    worker.usage = worker._usage()
     channel.send('{"hello":{"worker":%d,"token":"%s","runtime":"python","version":"%d.%d.%d","pid":%d}}' % (
         (worker_id, token) + sys.version_info[:3] + (os.getpid(),)))
     worker.serve()
