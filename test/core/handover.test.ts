@@ -89,7 +89,7 @@ t.test("tasks that need more than the one before are not handed over", async (t)
     process: { ...python, needs, isolation: "subprocess" as const },
     isolated: { ...python, needs, isolation: "seccomp" as const },
     gvisor: { ...python, needs, isolation: "gvisor" as const },
-    code: { needs, run: { kind: "code", language: "c", code: "x", args: [] } as const },
+    code: { needs, run: { kind: "code" as const, language: "c", code: "x", args: [] } },
     joined: { ...python, needs: ["a", "command"] },
     exit: { ...python, needs, exit: "any" as const },
   };
