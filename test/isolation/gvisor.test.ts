@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
 import { type Box, type BoxEnd, BoxError, type BoxLimits } from "../../agent/exec/isolation/box.ts";
@@ -142,6 +143,22 @@ t.test("gvisor boxes", options, async (t) => {
       const names = "import os; print([n for n in os.listdir('/sys/class/net') if n != 'lo'])";
       t.match((await runIn(box, ["python3", "-c", names])).stdout, /^(\[\]\n)?$/);
     });
+  });
+
+  await t.test("the host's network where it is asked for", async (t) => {
+    const server = createServer((socket) => socket.end("hello"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    await parts.inBox(
+      async (box) => {
+        await box.arm(smallLimits, { graceMs: 0 });
+        const read = `import socket; print(socket.create_connection(("127.0.0.1", ${port})).recv(9))`;
+        t.equal((await runIn(box, ["python3", "-c", read])).stdout, "b'hello'\n");
+      },
+      { network: true },
+    );
+    server.close();
   });
 
   await t.test("mounts of the task", async (t) => {

@@ -74,7 +74,10 @@ export class GvisorMaker implements BoxMaker {
 
   /** The platform that works here; found out once. Throws BoxError when none does. */
   platform(): Promise<RunscPlatform> {
-    this.#platform ??= this.#choosePlatform();
+    this.#platform ??= this.#choosePlatform().catch((error: unknown) => {
+      this.#platform = undefined; // an operator may mend it while the agent runs
+      throw error;
+    });
     return this.#platform;
   }
 
