@@ -273,6 +273,14 @@ static bool remove_children(const struct layout *l) {
   return false;
 }
 
+/* The Docker engine makes a container's parent of our name below the mount, which need not be where
+ * ours is, and leaves it. Folders without processes only: who they are of cannot be known. */
+static void remove_namesakes(const struct layout *l) {
+  if (!all_of(l, true)) return; /* we have refused to work here: nothing is ours to remove */
+  for (int h = 0; h < l->count; h++)
+    if (!l->in[h].is_ours || l->in[h].own_path[0]) walk(l->in[h].mount, l->name, 0, visit_remove, NULL);
+}
+
 /* ---- version 2: controllers for the children, and nobody beside them ---- */
 
 static int enable(struct hierarchy *h, const char *group, char *enabled, size_t size) {
@@ -531,13 +539,15 @@ int layout_find(struct layout *l, const char *mountinfo, const char *self_path, 
   for (int r = MEMORY; r <= CPU; r++)
     if (l->at[r] < 0 || !l->in[l->at[r]].is_ours)
       snprintf(why + strlen(why), why_size - strlen(why), "%sno %s controller", *why ? ", " : "", CONTROLLERS[r]);
+  remove_namesakes(l);
   if (!remove_children(l))
     snprintf(why + strlen(why), why_size - strlen(why), "%sprocesses of an earlier launcher do not die", *why ? ", " : "");
   return version;
 }
 
 void layout_leave(struct layout *l) {
-  if (l->count) remove_children(l);
+  remove_children(l);
+  remove_namesakes(l);
   for (int i = 0; i < l->count; i++) {
     struct hierarchy *h = &l->in[i];
     if (h->is_v2 && h->is_ours && l->has_moved) {

@@ -32,6 +32,7 @@
 #define FIRST_RETRY_NS (1 * MS) /* doubles up to LAST_RETRY_NS */
 #define LAST_RETRY_NS (256 * MS)
 #define PERIOD_US 100000
+#define AT_ONCE 2 /* groups killed or removed in one call of cg_idle */
 
 struct counters {
   double user_ms, system_ms, read_bytes, written_bytes;
@@ -96,10 +97,8 @@ static int put_number(const struct cg *g, enum role r, const char *file, uint64_
   return put(g, r, file, n ? text : none);
 }
 
-/* The number of a whole file, or the one after `key` at the start of a line; -1 if there is none. */
-static double number_of(const struct cg *g, enum role r, const char *file, const char *key) {
-  char text[4096];
-  if (get(g, r, file, text, sizeof text) <= 0) return -1;
+/* The number at the start, or the one after `key` at the start of a line; -1 if there is none. */
+static double number_in(const char *text, const char *key) {
   size_t length = strlen(key);
   const char *at = text;
   while (length && at && !(strncmp(at, key, length) == 0 && at[length] == ' ')) {
@@ -110,6 +109,11 @@ static double number_of(const struct cg *g, enum role r, const char *file, const
   char *end;
   double n = strtod(at + length, &end);
   return end == at + length ? -1 : n;
+}
+
+static double number_of(const struct cg *g, enum role r, const char *file, const char *key) {
+  char text[4096];
+  return get(g, r, file, text, sizeof text) <= 0 ? -1 : number_in(text, key);
 }
 
 /* ---- making and removing ---- */
@@ -171,7 +175,7 @@ again:
   return g;
 }
 
-/* True when it is gone. A group that is not empty yet is killed: nobody knows it any more. */
+/* True when it is gone. */
 static bool try_remove(struct cg *g) {
   if (!g->is_foreign && place_remove(&layout, &g->place) == -EBUSY) return false;
   unlist(g);
@@ -319,8 +323,10 @@ static void read_cpu(const struct cg *g, struct counters *c) {
     c->user_ms = number_of(g, CPUACCT, "cpuacct.usage_user", "") / 1e6;
     c->system_ms = number_of(g, CPUACCT, "cpuacct.usage_sys", "") / 1e6;
   } else {
-    c->user_ms = number_of(g, UNIFIED, "cpu.stat", "user_usec") / 1e3;
-    c->system_ms = number_of(g, UNIFIED, "cpu.stat", "system_usec") / 1e3;
+    char text[4096] = "";
+    get(g, UNIFIED, "cpu.stat", text, sizeof text);
+    c->user_ms = number_in(text, "user_usec") / 1e3;
+    c->system_ms = number_in(text, "system_usec") / 1e3;
   }
 }
 
@@ -434,13 +440,8 @@ void cg_kill(struct cg *g) {
   g->is_killing = true;
 }
 
+/* Removing takes longer than all else here, so even of an empty group it is left to cg_idle. */
 void cg_drop(struct cg *g) {
-  close_procs(g);
-  bool was_killing = g->is_killing;
-  if (try_remove(g)) {
-    if (was_killing) busy_count--;
-    return;
-  }
   set_busy(g);
   g->is_dropped = true;
 }
@@ -466,9 +467,9 @@ struct cg *cg_watch(const char *path) {
   return g;
 }
 
-/* One group that is to be killed or removed; when to look again. */
+/* Kills or removes one group; when to look again. What is left in a dropped one is killed too:
+ * nobody else knows it any more. */
 static int64_t work_on(struct cg *g, int64_t now) {
-  if (g->retry_at > now) return g->retry_at;
   if (g->is_dropped && try_remove(g)) {
     busy_count--;
     return NEVER;
@@ -486,12 +487,15 @@ static int64_t work_on(struct cg *g, int64_t now) {
 int64_t cg_idle(int64_t now) {
   int64_t next = NEVER;
   if (!layout.count) return NEVER;
+  int worked = 0;
   if (busy_count || has_untrimmed)
     for (struct cg *g = groups.next, *after; g != &groups; g = after) {
       after = g->next;
-      if (g->is_taken && !g->is_foreign && !g->is_dropped) close_procs(g);
+      if (g->is_taken) close_procs(g);
       if (!g->is_killing && !g->is_dropped) continue;
-      int64_t at = work_on(g, now);
+      bool is_due = g->retry_at <= now && worked < AT_ONCE;
+      worked += is_due;
+      int64_t at = is_due ? work_on(g, now) : g->retry_at > now ? g->retry_at : now;
       if (at < next) next = at;
     }
   has_untrimmed = false;
@@ -504,7 +508,9 @@ int64_t cg_idle(int64_t now) {
     ready_wanted--;
   }
   /* One at a time: the loop has tasks to serve between. */
-  if (ready_count < ready_wanted) {
+  if (worked) {
+    if (ready_count != ready_wanted && now < next) next = now;
+  } else if (ready_count < ready_wanted) {
     int64_t at = make() ? now : now + LAST_RETRY_NS;
     if (ready_count < ready_wanted && at < next) next = at;
   } else if (ready_count > ready_wanted) {
