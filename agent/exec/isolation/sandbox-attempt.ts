@@ -187,6 +187,7 @@ class Sandboxed implements SandboxAttempt {
   }
 
   async #finish(box: Box, ran: Ran): Promise<void> {
+    const ownFacts = this.#ownFacts();
     const [usage, isFull] = await Promise.all([
       box.usage(),
       ran.failure === undefined ? false : box.folder.isFull(),
@@ -204,7 +205,7 @@ class Sandboxed implements SandboxAttempt {
       isStopped: this.#isStopped,
     });
     const facts = {
-      ...this.#ownFacts(),
+      ...ownFacts,
       ...ran.facts,
       // A box that was killed around the task can only be told of by what was seen before.
       ...measuredFacts(usage ?? this.samples.last),
