@@ -61,6 +61,9 @@ export interface BoxPoolOptions<W> {
   onProblem(problem: PoolProblem): void;
 }
 
+/** How long the making of the next box waits for the task that has taken one of several. */
+const shortTaskMs = 3;
+
 export class BoxPool<W = undefined> {
   readonly #options: BoxPoolOptions<W>;
   readonly #pools = new Map<string, KindPool<W>>();
@@ -129,6 +132,7 @@ export class BoxPool<W = undefined> {
       makeAhead: (gone) => this.#track(this.#makeAhead(kind, gone)),
       discard: (made) => this.#track(this.#discard(kind, made)),
       changed: () => this.#plan(),
+      changedSoon: () => void setTimeout(() => this.#plan(), shortTaskMs).unref(),
       stateChanged: (error) =>
         onProblem({
           kind,

@@ -33,6 +33,8 @@ export interface KindPoolOptions<W> {
   discard(made: Made<W>): Promise<void>;
   /** It may be time to make another. */
   changed(): void;
+  /** The same, with time for a short task before. */
+  changedSoon(): void;
   stateChanged(error: BoxError | undefined): void;
 }
 
@@ -97,7 +99,9 @@ export class KindPool<W> {
     else if (this.#making < this.#takers.length) {
       this.#start((gone) => this.#options.make(limits, gone));
     }
-    this.#options.changed();
+    // Making the next one at once would take the processor from the task that begins now.
+    if (entry !== undefined && this.#ready.length > 0) this.#options.changedSoon();
+    else this.#options.changed();
     return promise;
   }
 
