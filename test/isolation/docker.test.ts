@@ -280,6 +280,8 @@ t.test(
     if (typeof engine === "string") return;
     const tag = `t${process.pid}e`;
     const boxes = dockerBoxes(socketPath, tag);
+    t.teardown(() => boxes.close());
+    const groupsBefore = new Set(containerGroups());
     const folders = await openFolders(newFolder(t));
     const kind = kindOf("docker");
     const waiting = await boxes.make(kind, await folders.take(), smallLimits);
@@ -312,13 +314,19 @@ t.test(
     t.match(await runIn(box, ["true"]), { end: { kind: "exited", exitCode: 0 } });
     await boxes.close();
     t.equal(await containersOf(socketPath, tag), 0, "also those of before are removed");
-    const groups = readdirSync("/sys/fs/cgroup").map((name) =>
-      join("/sys/fs/cgroup", name, "docker"),
+    t.strictSame(
+      containerGroups().filter((group) => !groupsBefore.has(group)),
+      [],
+      "and their groups",
     );
-    t.strictSame(groups.filter(existsSync).flatMap(containersIn), [], "and their groups");
   },
 );
 
-function containersIn(folder: string): string[] {
-  return readdirSync(folder).filter((name) => /^[0-9a-f]{64}$/.test(name));
+/** Of all engines on this machine, in all hierarchies. */
+function containerGroups(): string[] {
+  return readdirSync("/sys/fs/cgroup")
+    .map((name) => join("/sys/fs/cgroup", name, "docker"))
+    .filter(existsSync)
+    .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+    .filter((path) => /\/[0-9a-f]{64}$/.test(path));
 }
