@@ -315,6 +315,7 @@ int main(int argc, char **argv) {
     printf("edgedag-launcher protocol %d\n", PROTOCOL_VERSION);
     return 0;
   }
+  if (argc >= 2 && strcmp(argv[1], "--try") == 0) return try_main(argc, argv);
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);

@@ -64,4 +64,8 @@ void box_enter(int argc, char **argv); /* what follows --box; argv ends with NUL
  * 0 or -errno. No malloc. */
 int box_own_namespace(uid_t uid, gid_t gid);
 
+/* ---- try.c: launcher --try ...: does what a level must deny ---- */
+
+int try_main(int argc, char **argv); /* its exit code */
+
 #endif
