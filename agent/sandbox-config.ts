@@ -269,7 +269,7 @@ function mountList(value: string): Parsed<AllowedMount[]> {
 function imageList(value: string): Parsed<Record<string, string>> {
   const parsed = list((part): Parsed<[string, string]> => {
     const [, language = "", image = ""] = /^([^=]*)=(\S+)$/.exec(part) ?? [];
-    return languagePattern.test(language)
+    return language === "*" || languagePattern.test(language)
       ? { value: [language, image] }
       : { wrong: `${JSON.stringify(part)} is not language=image` };
   })(value);
