@@ -19,7 +19,11 @@ export interface AgentLinkOptions {
   journal: Journal;
   status: LinkStatus;
   say(level: LogLevel, text: string): void;
-  accept(run: string, artifact: DagArtifact, params: { [name: string]: Json }): Result<null>;
+  accept(
+    run: string,
+    artifact: DagArtifact,
+    params: { [name: string]: Json },
+  ): Promise<Result<null>>;
   cancel(run: string, by: CancelledBy): boolean;
   drain(): void;
   refused(code: string, detail: string): void;
@@ -106,7 +110,7 @@ async function takeOffer(
 ): Promise<Result<null>> {
   // The master has checked it too; a node believes nobody.
   const artifact = await loadArtifact(offer.artifact);
-  return artifact.ok ? accept(offer.run, artifact.value, offer.params) : artifact;
+  return artifact.ok ? await accept(offer.run, artifact.value, offer.params) : artifact;
 }
 
 function internal(error: unknown): Diagnostic {

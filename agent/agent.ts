@@ -14,18 +14,23 @@ import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern } from "../protocol/state-paths.ts";
 import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
-import { heldLevels, hostMemoryBytes } from "./capabilities.ts";
+import { hostMemoryBytes, probeCapabilities } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
+import { findGpus, Gpus } from "./gpus.ts";
 import { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import { Keeping, retryMs } from "./keeping.ts";
 import type { Link } from "./link/link.ts";
-import { makeRuntimeDir, outsidePrefix, removeSharedMemory } from "./outside.ts";
+import { makeRuntimeDir, outsidePrefix, outsideTag, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
+import { checkPolicy } from "./policy.ts";
 import { type OpenedRun, openRun, type SharedParts } from "./run-factory.ts";
 import { longestTimerMs } from "./run-host.ts";
 import type { RunObserver } from "./run-observer.ts";
+import type { DagSource } from "./sandbox-config.ts";
+import { needsSandbox } from "./sandbox-plan.ts";
+import { realPath } from "./sandbox-settings.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
 import { unpackArtifact } from "./unpack-artifact.ts";
@@ -108,6 +113,7 @@ export class Agent {
       config,
       root: options.root,
       runtimeDir: runtimeDir.value,
+      tag: outsideTag(config.stateDir, options.isOneOff ?? false),
       baseEnv,
       say,
     });
@@ -141,6 +147,7 @@ export class Agent {
     this.#storeHost = parts.storeHost;
     this.#runtimeDir = parts.runtimeDir;
     const { config, root, hostEnv } = options;
+    const gpus = new Gpus(config.gpus ?? findGpus());
     this.#shared = {
       config,
       root,
@@ -155,8 +162,9 @@ export class Agent {
         slots: config.slots,
         cpu: availableParallelism(),
         memoryBytes: hostMemoryBytes(),
-        gpu: 0,
+        gpu: gpus.count,
       },
+      gpus,
       ships: config.master !== "",
       // The wall clock as it was at the start, moved on by a clock that never jumps.
       now: () => Math.round(performance.timeOrigin + performance.now()),
@@ -208,9 +216,43 @@ export class Agent {
 
   /**
    * Takes a run: from here on it survives the agent. Fails with E_RUN_ID (no name, or one that was
-   * used before), E_DAG_PARAM, E_DAG_ISOLATION, or E_STATE_* when it cannot be written.
+   * used before), E_DAG_PARAM, E_DAG_ISOLATION, E_DAG_POLICY, E_DAG_LANGUAGE, E_SANDBOX, or E_STATE_*
+   * when it cannot be written. The levels that the DAG asks for are tried first.
    */
-  accept(run: string, artifact: DagArtifact, given: { [name: string]: Json }): Result<null> {
+  async accept(
+    run: string,
+    artifact: DagArtifact,
+    given: { [name: string]: Json },
+    source: DagSource,
+  ): Promise<Result<null>> {
+    const judged = await this.#judge(artifact.dag, source);
+    return this.#accept(run, artifact, given, judged);
+  }
+
+  /** What the levels, languages and policy of this node have against the document. */
+  async #judge(document: DagDocument, source: DagSource): Promise<Diagnostic[]> {
+    const { config } = this.#options;
+    const { isolation } = this.#execution;
+    const needed = document.nodes.some(({ attributes }) => needsSandbox(attributes));
+    const opened = needed ? await isolation.open() : undefined;
+    if (opened?.ok === false) return [...opened.diagnostics];
+    await opened?.value.prepare(document);
+    return checkPolicy({
+      source,
+      document,
+      held: opened?.value.held() ?? ["none"],
+      config,
+      languages: opened?.value,
+      realPath,
+    });
+  }
+
+  #accept(
+    run: string,
+    artifact: DagArtifact,
+    given: { [name: string]: Json },
+    judged: readonly Diagnostic[],
+  ): Result<null> {
     if (!runIdPattern.test(run)) {
       const message = `${JSON.stringify(run)} is no run id`;
       return refusal("E_RUN_ID", message, `A run id must match ${runIdPattern.source}.`);
@@ -221,9 +263,8 @@ export class Agent {
       return refusal("E_RUN_ID", message, "Give every run a name of its own.");
     }
     const params = mergeParams(artifact.dag.attributes.params ?? {}, given);
-    const levels = refuseLevels(artifact.dag);
-    if (!params.ok || levels.length > 0) {
-      return { ok: false, diagnostics: [...(params.ok ? [] : params.diagnostics), ...levels] };
+    if (!params.ok || judged.length > 0) {
+      return { ok: false, diagnostics: [...(params.ok ? [] : params.diagnostics), ...judged] };
     }
     const { config } = this.#options;
     let digest: string;
@@ -301,7 +342,7 @@ export class Agent {
       boot: this.#journal.nodeBoot(),
       journal: this.#journal,
       status: this.#status(),
-      accept: (run, artifact, params) => this.accept(run, artifact, params),
+      accept: (run, artifact, params) => this.accept(run, artifact, params, "gateway"),
       cancel: (run, by) => this.cancel(run, by),
       drain: () => void this.drain(config.drainMs),
       refused: (code, detail) => onRefused?.(code, detail),
@@ -310,8 +351,17 @@ export class Agent {
     this.#link.notify(this.#journal.outboxDepth());
   }
 
-  capabilitiesBase(): { hasLauncher: boolean; python: string } {
-    return { hasLauncher: this.#execution.hasLauncher, python: this.#execution.python() };
+  /** What this node can do; every level is tried. */
+  async capabilities(): Promise<Capabilities> {
+    const { hasLauncher, python, isolation } = this.#execution;
+    return await probeCapabilities({
+      python: python(),
+      env: this.#shared.baseEnv,
+      hasLauncher,
+      gpus: this.#shared.gpus.count,
+      isolation: hasLauncher ? isolation : undefined,
+      say: this.#options.say,
+    });
   }
 
   // ---- runs ----
@@ -360,6 +410,7 @@ export class Agent {
     this.#currentDigest = pending.digest;
     const { host } = opened.value;
     this.#execution.warm(artifact.dag);
+    this.#warmSandboxes(artifact.dag);
     this.#tellLink();
     // Written again after a restart before the start (unpacking may have been cut short), and when
     // somebody has removed the working folder; else tasks may have changed the files.
@@ -374,6 +425,19 @@ export class Agent {
         else host.resume(events, startedAt);
       })
       .catch((error: unknown) => this.#broken(run, error));
+  }
+
+  #warmSandboxes(dag: DagDocument): void {
+    if (!dag.nodes.some(({ attributes }) => needsSandbox(attributes))) return;
+    const { isolation } = this.#execution;
+    isolation.open().then(
+      async (opened) => {
+        if (!opened.ok) return; // told with the first task that needs one
+        await opened.value.prepare(dag);
+        opened.value.warm(dag);
+      },
+      (error: unknown) => this.#options.say("error", `sandboxes: ${String(error)}`),
+    );
   }
 
   #open(pending: PendingRun): Result<OpenedRun> {
@@ -452,20 +516,6 @@ const stateRemedy = "Check EDGEDAG_STATE: its rights and the space that is left.
 
 function refusal(code: string, message: string, remedy: string): Result<never> {
   return { ok: false, diagnostics: [{ code, path: "", message, remedy }] };
-}
-
-/** Tasks that ask for more isolation than this node has: refused, never run at less. */
-function refuseLevels(dag: DagDocument): Diagnostic[] {
-  return dag.nodes.flatMap(({ key, attributes: { isolation } }) =>
-    heldLevels.includes(isolation)
-      ? []
-      : {
-          code: "E_DAG_ISOLATION",
-          path: `tasks.${key}.isolation`,
-          message: `this node does not hold isolation level ${isolation}`,
-          remedy: `Use one of ${heldLevels.join(", ")}, or another node.`,
-        },
-  );
 }
 
 function storyOf(error: unknown): Record<string, unknown> | undefined {

@@ -18,11 +18,14 @@ import { evaluateValue } from "../protocol/template-value.ts";
 import type { Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
 import type { AttemptSpec } from "./exec/attempt.ts";
+import type { InputFile } from "./exec/isolation/sandbox-spec.ts";
 import type { ProcessSpec } from "./exec/launcher/launcher.ts";
 import { escapeRefs, refToCall } from "./exec/workers/values.ts";
 import type { CallHandle } from "./exec/workers/worker-pool.ts";
 import type { RunFolders } from "./run-folders.ts";
 import { ResultGone, type RunResults } from "./run-results.ts";
+import { outputFiles } from "./sandbox-outputs.ts";
+import { needsSandbox, planSandbox, type SandboxSettings } from "./sandbox-plan.ts";
 import { planTask, type TaskPlan } from "./task-plan.ts";
 
 /** Inputs up to this many bytes go into the environment, larger ones into a file. */
@@ -39,6 +42,7 @@ export interface FactoryOptions {
   storeSocket: string;
   storeUrl: string;
   outputLimitBytes: number;
+  sandbox: SandboxSettings;
 }
 
 export type Made = { ok: true; spec: AttemptSpec } | { ok: false; failure: Failure };
@@ -125,14 +129,18 @@ export class AttemptFactory {
     return { ok: true, value: value.value };
   }
 
-  /** `behind` gives the calls of tasks that are still in flight at the same worker. */
+  /**
+   * `behind` gives the calls of tasks that are still in flight at the same worker; `gpus` is for
+   * CUDA_VISIBLE_DEVICES, absent where the node has none.
+   */
   make(
     instance: Instance,
     attempt: number,
     behind?: (task: string) => CallHandle | undefined,
+    gpus?: string,
   ): Made {
     try {
-      return this.#make(instance, attempt, behind);
+      return this.#make(instance, attempt, behind, gpus);
     } catch (error) {
       const detail = worldProblem(error);
       if (error instanceof ResultGone) return { ok: false, failure: { reason: "lost", detail } };
@@ -143,22 +151,28 @@ export class AttemptFactory {
   #make(
     instance: Instance,
     attempt: number,
-    behind?: (task: string) => CallHandle | undefined,
+    behind: ((task: string) => CallHandle | undefined) | undefined,
+    gpus: string | undefined,
   ): Made {
     const { state } = this.#options;
     const task = state.taskOf(instance);
     const scope = this.#scope(instance, attempt);
     const { run } = task;
+    if (needsSandbox(task)) return this.#makeSandboxed(instance, attempt, scope, gpus);
     if (run.kind === "python" || run.kind === "node") {
-      return this.#makeCall({ instance, attempt, scope, behind });
+      return this.#makeCall({ instance, attempt, scope, behind, gpus });
     }
-    const env = this.#taskEnv(instance, scope);
+    const env = this.#taskEnv(instance, scope, gpus);
     if (!env.ok) return badTemplate(env.detail);
+    const stdin = this.#stdin(instance, scope);
+    if (!stdin.ok) return badTemplate(stdin.detail);
     const argv = this.#argv(instance, scope);
     if (!argv.ok) return badTemplate(argv.detail);
     const key = `${state.keyOf(instance)}#${attempt}`;
     const { folders, outputLimitBytes } = this.#options;
     const resultPath = join(folders.shm, `${key}.result`);
+    const stdinPath = join(folders.shm, `${key}.stdin`);
+    if (stdin.value !== undefined) writeFileSync(stdinPath, stdin.value, { mode: 0o600 });
     const process: ProcessSpec = {
       argv: argv.value,
       env: {
@@ -172,6 +186,7 @@ export class AttemptFactory {
       cwd: folders.work,
       graceMs: task.graceMs,
       outputLimitBytes: task.limits?.outputBytes ?? outputLimitBytes,
+      ...(stdin.value === undefined ? {} : { stdin: stdinPath }),
       ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
       ...rlimitsOf(task.limits),
     };
@@ -184,11 +199,13 @@ export class AttemptFactory {
     attempt,
     scope,
     behind,
+    gpus,
   }: {
     instance: Instance;
     attempt: number;
     scope: TemplateScope;
     behind: ((task: string) => CallHandle | undefined) | undefined;
+    gpus: string | undefined;
   }): Made {
     const { state, run, folders, results } = this.#options;
     const task = state.taskOf(instance);
@@ -204,7 +221,7 @@ export class AttemptFactory {
       problem ??= value;
       return null;
     };
-    const env = this.#taskEnv(instance, scope);
+    const env = this.#taskEnv(instance, scope, gpus);
     if (!env.ok) return badTemplate(env.detail);
     const args =
       plan.args === undefined
@@ -239,13 +256,88 @@ export class AttemptFactory {
           ...(args === undefined ? {} : { args: args.value as { [name: string]: Json } }),
           inputs: { params: this.#callParams, needs, ...item },
           env: this.#callEnv,
-          ...(plan.env.length === 0 ? {} : { own: env.value }),
+          ...(plan.env.length === 0 && gpus === undefined ? {} : { own: env.value }),
           cwd: folders.work,
           graceMs: task.graceMs,
           ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
         },
       },
     };
+  }
+
+  #makeSandboxed(
+    instance: Instance,
+    attempt: number,
+    scope: TemplateScope,
+    gpus: string | undefined,
+  ): Made {
+    const { run, state, folders, sandbox } = this.#options;
+    const task = state.taskOf(instance);
+    const plan = this.plan(instance);
+    const env = this.#taskEnv(instance, scope, gpus);
+    if (!env.ok) return badTemplate(env.detail);
+    const argv = this.#argv(instance, scope);
+    if (!argv.ok) return badTemplate(argv.detail);
+    const args = plan.args === undefined ? undefined : evaluateValue(plan.args, scope);
+    if (args !== undefined && !args.ok) return badTemplate(args.detail);
+    const stdin = this.#stdin(instance, scope);
+    if (!stdin.ok) return badTemplate(stdin.detail);
+    const inputs: [string, string][] = [];
+    for (const [path, template] of plan.inputs) {
+      const content = evaluateText(template, scope);
+      if (!content.ok) return badTemplate(`inputs.${path}: ${content.detail}`);
+      inputs.push([path, content.value]);
+    }
+    const mounts = sandbox.resolveMounts(task.sandbox?.mounts ?? []);
+    if (!mounts.ok) {
+      const { isolation: level } = task;
+      return { ok: false, failure: { reason: "sandbox", level, detail: mounts.detail } };
+    }
+    const sandboxed = planSandbox(
+      task,
+      {
+        argv: argv.value,
+        // Evaluated from a mapping, so it is one.
+        args: args?.value as { [name: string]: Json } | undefined,
+        env: env.value,
+        stdin: stdin.value,
+        files: this.#sandboxFiles(instance, inputs),
+        inputs: this.#inputs(instance),
+        mounts: mounts.value,
+      },
+      {
+        run,
+        key: state.keyOf(instance),
+        attempt,
+        dagName: state.document.attributes.dag,
+        sharedEnv: sandbox.env,
+        keptFolder: folders.kept,
+        defaults: sandbox.defaults,
+      },
+    );
+    return { ok: true, spec: { kind: "sandboxed", sandboxed } };
+  }
+
+  /** The DAG's files, the outputs of the tasks that it needs, and its own inputs over them. */
+  #sandboxFiles(instance: Instance, inputs: readonly [string, string][]): InputFile[] {
+    const { state, folders, sandbox } = this.#options;
+    const files = new Map(sandbox.files.map((file) => [file.path, file]));
+    for (const needed of this.#needsOf(instance)) {
+      const { outputs = [] } = state.graph.tasks[state.graph.indexOf.get(needed) ?? -1] ?? {};
+      for (const path of outputFiles(folders.work, outputs)) {
+        files.set(path, { path, content: { copyOf: join(folders.work, path) } });
+      }
+    }
+    for (const [path, content] of inputs) files.set(path, { path, content });
+    return [...files.values()];
+  }
+
+  #stdin(
+    instance: Instance,
+    scope: TemplateScope,
+  ): { ok: true; value: string | undefined } | { ok: false; detail: string } {
+    const { stdin } = this.plan(instance);
+    return stdin === undefined ? { ok: true, value: undefined } : evaluateText(stdin, scope);
   }
 
   #argv(instance: Instance, scope: TemplateScope): Evaluation<string[]> {
@@ -263,8 +355,12 @@ export class AttemptFactory {
     return { ok: true, value: words };
   }
 
-  #taskEnv(instance: Instance, scope: TemplateScope): Evaluation<{ [name: string]: string }> {
-    const entries: [string, string][] = [];
+  #taskEnv(
+    instance: Instance,
+    scope: TemplateScope,
+    gpus: string | undefined,
+  ): Evaluation<{ [name: string]: string }> {
+    const entries: [string, string][] = gpus === undefined ? [] : [["CUDA_VISIBLE_DEVICES", gpus]];
     for (const [name, template] of this.plan(instance).env) {
       const value = evaluateText(template, scope);
       if (!value.ok) return { ok: false, detail: `env.${name}: ${value.detail}` };
@@ -325,9 +421,9 @@ export class AttemptFactory {
     return this.#needs.get(id) ?? [];
   }
 
-  /** What the SDK finds as inputs, for programs. */
-  #inputsEnv(instance: Instance, key: string): Record<string, string> {
-    const { state, results, params, folders } = this.#options;
+  /** What the SDK finds. */
+  #inputs(instance: Instance): { [name: string]: Json } {
+    const { state, results, params } = this.#options;
     const needs: { [task: string]: { outcome: string; result?: Json } } = {};
     for (const needed of this.#needsOf(instance)) {
       const index = state.graph.indexOf.get(needed) ?? -1;
@@ -336,7 +432,13 @@ export class AttemptFactory {
       const result = results.valueOf(index);
       needs[needed] = result === null ? { outcome } : { outcome, result };
     }
-    const text = JSON.stringify({ params, needs, ...this.#itemValue(instance) });
+    return { params, needs, ...this.#itemValue(instance) };
+  }
+
+  /** The same for programs. */
+  #inputsEnv(instance: Instance, key: string): Record<string, string> {
+    const { folders } = this.#options;
+    const text = JSON.stringify(this.#inputs(instance));
     if (Buffer.byteLength(text) <= inlineInputsBytes) return { EDGEDAG_INPUTS: text };
     const path = join(folders.shm, `${key}.inputs`);
     writeFileSync(path, text, { mode: 0o600 });

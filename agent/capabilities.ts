@@ -3,10 +3,8 @@ import { execFile } from "node:child_process";
 import { availableParallelism, release, totalmem, type } from "node:os";
 import { promisify } from "node:util";
 import type { Capabilities } from "../protocol/link.ts";
-import type { SandboxLevel } from "../protocol/outcome.ts";
-
-/** Isolation levels that this agent carries out. */
-export const heldLevels: readonly SandboxLevel[] = ["none"];
+import type { LogLevel } from "../protocol/log.ts";
+import type { LazyIsolation } from "./lazy-isolation.ts";
 
 /** What the host or the container has. Without a bound libuv reports 2^64, or 0. */
 export function hostMemoryBytes(): number {
@@ -31,23 +29,53 @@ export async function pythonVersion(
   }
 }
 
-export async function probeCapabilities(options: {
+export interface ProbeOptions {
   python: string;
-  env: NodeJS.ProcessEnv;
+  env: Readonly<Record<string, string>>;
   hasLauncher: boolean;
-}): Promise<Capabilities> {
-  const python = await pythonVersion(options.python, options.env);
+  gpus: number;
+  /** Absent: there is none without a launcher. */
+  isolation: LazyIsolation | undefined;
+  say(level: LogLevel, text: string): void;
+}
+
+export async function probeCapabilities(options: ProbeOptions): Promise<Capabilities> {
+  const [python, sandboxes] = await Promise.all([
+    pythonVersion(options.python, options.env),
+    probeSandboxes(options),
+  ]);
   return {
     architecture: process.arch,
     os: `${type()} ${release()}`,
     cores: availableParallelism(),
     memoryBytes: hostMemoryBytes(),
-    levels: [...heldLevels],
+    gpus: options.gpus,
+    levels: sandboxes.levels,
     languages: {
+      ...sandboxes.languages,
       ...(python === undefined ? {} : { python }),
       node: process.versions.node,
       shell: "sh",
     },
     launcher: options.hasLauncher,
   };
+}
+
+async function probeSandboxes({
+  isolation,
+  say,
+}: ProbeOptions): Promise<Pick<Capabilities, "levels" | "languages">> {
+  const opened = await isolation?.open();
+  if (opened?.ok !== true) {
+    for (const { message, remedy } of opened?.diagnostics ?? [])
+      say("warn", `${message}. ${remedy}`);
+    return { levels: ["none"], languages: {} };
+  }
+  const reports = await opened.value.checkAll();
+  for (const { level, holds, detail } of reports) {
+    if (!holds) say("info", `isolation level ${level} is not held here: ${detail}`);
+  }
+  const languages: { [name: string]: string } = {};
+  for (const [name, { version }] of opened.value.languages) languages[name] = version;
+  return { levels: opened.value.held(), languages };
 }

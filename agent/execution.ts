@@ -2,7 +2,7 @@
 // socket of the workers and the two pools.
 import { execFile } from "node:child_process";
 import { statSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Result } from "../protocol/diagnostic.ts";
 import { nodeRunnerPath, nodeSdkPath, pythonRunnerPath } from "../protocol/install-paths.ts";
@@ -14,10 +14,12 @@ import { LauncherKeeper } from "./exec/launcher/keeper.ts";
 import type { ProcessStarter } from "./exec/launcher/process.ts";
 import { WorkerPool } from "./exec/workers/worker-pool.ts";
 import { WorkerServer } from "./exec/workers/worker-server.ts";
+import { LazyIsolation } from "./lazy-isolation.ts";
 
 export interface ExecutionParts {
   executor: Executor;
   hasLauncher: boolean;
+  isolation: LazyIsolation;
   /** The Python that tasks run on: an absolute path where it was found. */
   python(): string;
   /** Starts workers ahead of the first task that needs them. */
@@ -29,16 +31,18 @@ export interface ExecutionOptions {
   config: Config;
   root: string;
   runtimeDir: string;
+  /** Tells what this agent has outside of its state from what others have. */
+  tag: string;
   baseEnv: Record<string, string>;
   say(level: LogLevel, text: string): void;
 }
 
 /** Fails with E_LAUNCHER when EDGEDAG_LAUNCHER names one that does not start. */
 export async function startExecution(options: ExecutionOptions): Promise<Result<ExecutionParts>> {
-  const { config, root, runtimeDir, baseEnv, say } = options;
+  const { config, root, runtimeDir, tag, baseEnv, say } = options;
   const started = await startLauncher(options);
   if (!started.ok) return started;
-  const { starter, hasLauncher } = started.value;
+  const { starter, keeper } = started.value;
   const server = await WorkerServer.listen(join(runtimeDir, "w.sock"));
   const python = new PythonProgram(config.python === "" ? "python3" : config.python, baseEnv);
   const isBundled = !import.meta.url.endsWith(".ts");
@@ -64,16 +68,42 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
       ],
     }),
   };
-  const executor = new Executor({ launcher: starter, pools });
+  const isolation = new LazyIsolation(
+    keeper === undefined
+      ? undefined
+      : {
+          config,
+          installation: {
+            root,
+            isBundled,
+            launcherPath: keeper.path,
+            nodeJs: process.execPath,
+          },
+          launcher: keeper.launcher,
+          runtimeDir,
+          tag,
+          baseEnv,
+          python: () => python.path,
+          say,
+        },
+  );
+  const executor = new Executor({
+    launcher: starter,
+    pools,
+    sandboxed: (spec, listener) => isolation.start(spec, listener),
+  });
   return {
     ok: true,
     value: {
       executor,
-      hasLauncher,
+      hasLauncher: keeper !== undefined,
+      isolation,
       python: () => python.path,
       warm: (dag) => {
         for (const runtime of ["python", "node"] as const) {
-          const tasks = dag.nodes.filter((n) => n.attributes.run.kind === runtime);
+          const tasks = dag.nodes.filter(
+            ({ attributes }) => attributes.run.kind === runtime && attributes.isolation === "none",
+          );
           if (tasks.length === 0) continue;
           if (runtime === "python") python.resolveShim();
           const isWide = tasks.some((task) => task.attributes.map !== undefined);
@@ -85,6 +115,7 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
         }
       },
       close: async () => {
+        await isolation.close();
         await Promise.all([pools.python.close(), pools.node.close()]);
         await starter.close();
         await server.close();
@@ -93,11 +124,18 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
   };
 }
 
+interface StartedLauncher {
+  starter: ProcessStarter;
+  /** Absent where tasks run without one. */
+  keeper?: { launcher: LauncherKeeper; path: string };
+}
+
 async function startLauncher({
   config,
   root,
+  tag,
   say,
-}: ExecutionOptions): Promise<Result<{ starter: ProcessStarter; hasLauncher: boolean }>> {
+}: ExecutionOptions): Promise<Result<StartedLauncher>> {
   const isExplicit = config.launcher !== "" && config.launcher !== "none";
   const found =
     config.launcher === "none"
@@ -108,9 +146,11 @@ async function startLauncher({
     try {
       const starter = await LauncherKeeper.start({
         path: found.path,
+        args: ["--cgroup", `edgedag-${tag}`],
         onDeath: (detail, n) => say("error", `the launcher died (${n}): ${detail}`),
       });
-      return { ok: true, value: { starter, hasLauncher: true } };
+      const keeper = { launcher: starter, path: resolve(found.path) };
+      return { ok: true, value: { starter, keeper } };
     } catch (error) {
       problem = `the launcher ${found.path} does not start: ${String(error)}`;
     }
@@ -127,7 +167,7 @@ async function startLauncher({
   }
   say("warn", `tasks run without the launcher, with fewer facts and weaker clean-up: ${problem}`);
   const { PlainStarter } = await import("./exec/launcher/plain.ts");
-  return { ok: true, value: { starter: new PlainStarter(), hasLauncher: false } };
+  return { ok: true, value: { starter: new PlainStarter() } };
 }
 
 /**

@@ -5,10 +5,12 @@ import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
 import type { Attempt, AttemptEnd, Executor } from "./exec/attempt.ts";
+import type { GpuShare, Gpus } from "./gpus.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import type { LogStream, RunLog } from "./log/run-log.ts";
 import { Percentiles } from "./percentiles.ts";
 import { noFacts } from "./run-report.ts";
+import { dropOutputs, publishOutputs } from "./sandbox-outputs.ts";
 
 export type StartAttempt = Extract<Command, { type: "start-attempt" }>;
 export type StopAttempt = Extract<Command, { type: "stop-attempt" }>;
@@ -18,6 +20,9 @@ export interface FlightsOptions {
   factory: AttemptFactory;
   executor: Executor;
   log: RunLog;
+  gpus: Gpus;
+  /** The run's working folder. */
+  work: string;
   /** Unix milliseconds that never jump. */
   now(): number;
   random(): number;
@@ -43,6 +48,9 @@ interface InFlight {
   before: InFlight | undefined;
   next: InFlight | undefined;
   stoppedBy: CancelledBy | undefined;
+  gpu: GpuShare | undefined;
+  /** Paths of what it left in the working folder, by way of a sandbox. */
+  artifacts: string[] | undefined;
   /** It does not count on what it was handed out behind. */
   isFree: boolean;
 }
@@ -80,6 +88,8 @@ export class Flights {
       before: undefined,
       next: undefined,
       stoppedBy: undefined,
+      gpu: undefined,
+      artifacts: undefined,
       isFree: isFree === true,
     };
     this.#inFlight.set(task, entry);
@@ -135,12 +145,23 @@ export class Flights {
   }
 
   #execute(entry: InFlight, behind?: Attempt): void {
-    const { factory, state, executor, log } = this.#options;
+    const { factory, state, executor, log, gpus } = this.#options;
     const { instance, number } = entry;
-    const made = factory.make(instance, number, (task) => {
+    const { gpu = 0 } = state.taskOf(instance).resources ?? {};
+    entry.gpu = gpus.count === 0 ? undefined : gpus.take(gpu);
+    const inFlight = (task: string) => {
       const needed = this.#inFlight.get(state.graph.indexOf.get(task) ?? -1);
       return needed?.attempt?.call;
-    });
+    };
+    // A node with GPUs shows each task its own, and no GPU to those that ask for none.
+    if (gpus.count > 0 && gpu > 0 && entry.gpu === undefined) {
+      const detail = `the free shares of GPUs are spread: none has room for ${gpu}`;
+      const failure = { reason: "backend", backend: "local", detail } as const;
+      this.#ended(entry, { outcome: { kind: "failed", failure }, facts: noFacts });
+      return;
+    }
+    const visible = gpus.count === 0 ? undefined : (entry.gpu?.visible ?? "");
+    const made = factory.make(instance, number, inFlight, visible);
     const key = state.keyOf(instance);
     if (!made.ok) {
       this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
@@ -156,14 +177,45 @@ export class Flights {
           entry[stream].write(bytes);
           this.#options.wrote();
         },
-        ended: (end) => this.#ended(entry, end),
+        ended: (end) => this.#settleOutputs(entry, end),
       },
       behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
     );
   }
 
+  /** What a sandbox left is in the working folder before the next task hears of the end. */
+  #settleOutputs(entry: InFlight, end: AttemptEnd | "returned"): void {
+    const outputs = end === "returned" ? undefined : end.outputs;
+    if (end === "returned" || outputs === undefined) {
+      this.#ended(entry, end);
+      return;
+    }
+    const { state, log, work } = this.#options;
+    const key = state.keyOf(entry.instance);
+    const settle = async () => {
+      if (end.outcome.kind !== "succeeded") {
+        await dropOutputs(outputs.artifacts);
+        return;
+      }
+      const lost = await publishOutputs(work, outputs.artifacts);
+      for (const { path, why } of [...outputs.refused, ...lost]) {
+        log.agent("warn", `${key}: ${JSON.stringify(path)} was not kept: ${why}`);
+      }
+      const isLost = new Set(lost.map(({ path }) => path));
+      entry.artifacts = outputs.artifacts.map(({ path }) => path).filter((p) => !isLost.has(p));
+    };
+    settle().then(
+      () => this.#ended(entry, end),
+      (error: unknown) => {
+        const failure = { reason: "internal", detail: String(error) } as const;
+        this.#ended(entry, { ...end, outcome: { kind: "failed", failure } });
+      },
+    );
+  }
+
   #ended(entry: InFlight, end: AttemptEnd | "returned"): void {
     const { instance, number } = entry;
+    entry.gpu?.release();
     entry.stdout?.end();
     entry.stderr?.end();
     // Taken back by the scheduler in the meantime: what a worker says of it no longer matters.
@@ -201,6 +253,7 @@ export class Flights {
       facts,
       ...(result === undefined ? {} : { result }),
       ...(file === undefined ? {} : { file }),
+      ...(entry.artifacts === undefined ? {} : { artifacts: entry.artifacts }),
     });
   }
 

@@ -1,6 +1,15 @@
 // Which GPUs of the node the attempts that run hold. The scheduler counts how many are free; this
 // says which, so that no two tasks are told the same one unless both asked for a share of it.
 
+import { readdirSync } from "node:fs";
+
+/** Ids of the GPUs that the host shows. */
+export function findGpus(): string[] {
+  return readdirSync("/dev")
+    .flatMap((name) => /^nvidia(\d+)$/.exec(name)?.[1] ?? [])
+    .sort((a, b) => Number(a) - Number(b));
+}
+
 export interface GpuShare {
   /** For CUDA_VISIBLE_DEVICES: ids with commas, empty for none. */
   readonly visible: string;

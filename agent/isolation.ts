@@ -153,11 +153,8 @@ export class Isolation {
 
   /** Tries all levels that the configuration allows. */
   async checkAll(): Promise<LevelReport[]> {
-    const reports: LevelReport[] = [];
-    for (const level of sandboxLevels) {
-      if (level !== "none") reports.push(await this.check(level));
-    }
-    return reports;
+    const levels = sandboxLevels.filter((level) => level !== "none");
+    return await Promise.all(levels.map((level) => this.check(level)));
   }
 
   /** Tries the levels that the DAG asks for. */

@@ -12,6 +12,8 @@ export type JournaledEvent =
       facts?: Facts;
       result?: Json;
       file?: ResultFile;
+      /** Paths of what a sandbox left, in the run's working folder. */
+      artifacts?: string[];
     })
   /** Not for the scheduler: a large result or artifact is on record. */
   | { type: "object-kept"; key: string }

@@ -14,10 +14,14 @@ const longestSocketName = 24;
  * same; a one-off agent's tell its process instead, so that anybody can see when they are nobody's.
  */
 export function outsidePrefix(stateDir: string, isOneOff: boolean): string {
-  const tag = isOneOff
+  return `edgedag-${outsideTag(stateDir, isOneOff)}-`;
+}
+
+/** What tells this agent's things outside from those of others. */
+export function outsideTag(stateDir: string, isOneOff: boolean): string {
+  return isOneOff
     ? `p${process.pid}.${pidNamespace()}`
     : hash("sha256", resolve(stateDir)).slice(0, 8);
-  return `edgedag-${tag}-`;
 }
 
 /** A new folder for sockets; what an earlier agent of the same state left goes. */

@@ -19,9 +19,14 @@ export interface PolicyInput {
     SandboxConfig,
     "minIsolation" | "allowNetwork" | "allowMounts" | "allowSyscalls" | "dockerImages"
   >;
-  registry: LanguageRegistry;
-  /** Of this host, by name. At level docker the image has the language, not the host. */
-  found: ReadonlyMap<string, FoundLanguage>;
+  /** Absent when no task of the document names a language. */
+  languages?:
+    | {
+        registry: LanguageRegistry;
+        /** Of this host, by name. At level docker the image has the language, not the host. */
+        languages: ReadonlyMap<string, FoundLanguage>;
+      }
+    | undefined;
   /** The path without links; undefined where nothing is. */
   realPath(path: string): string | undefined;
 }
@@ -75,8 +80,9 @@ const sourceNames: Readonly<Record<DagSource, string>> = {
 };
 
 function checkLanguage(input: PolicyInput, { run, isolation }: TaskAttributes, add: Add): void {
-  if (run.kind !== "code") return;
-  const { registry, found, config } = input;
+  const { languages, config } = input;
+  if (run.kind !== "code" || languages === undefined) return;
+  const { registry, languages: found } = languages;
   const language = registry.find(run.language);
   const field = ["run", "language"];
   const shown = JSON.stringify(run.language);
@@ -118,8 +124,9 @@ function checkSandbox(input: PolicyInput, { sandbox }: TaskAttributes, add: Add)
     );
   }
   for (const [i, mount] of sandbox.mounts?.entries() ?? []) {
-    const problem = mountRefusal(input, mount);
-    if (problem === undefined) continue;
+    const resolved = resolveMount(mount, config.allowMounts, input.realPath);
+    if ("source" in resolved) continue;
+    const { problem } = resolved;
     const how = mount.isWritable ? `${mount.source}:rw` : mount.source;
     add(
       "E_DAG_POLICY",
@@ -130,25 +137,29 @@ function checkSandbox(input: PolicyInput, { sandbox }: TaskAttributes, add: Add)
   }
 }
 
-/** Both are compared without links, so that a link into another folder opens nothing. */
-function mountRefusal(
-  { config, realPath }: PolicyInput,
+/**
+ * The source without links, when the policy allows it. Both are compared without links, so that a
+ * link into another folder opens nothing.
+ */
+export function resolveMount(
   { source, isWritable }: SandboxMount,
-): string | undefined {
+  allowMounts: SandboxConfig["allowMounts"],
+  realPath: PolicyInput["realPath"],
+): { source: string } | { problem: string } {
   // First by name: what is not allowed must not even be learnt to exist.
-  const named = config.allowMounts.filter(({ path }) => isBelow(source, path));
-  if (named.length === 0) return "this agent does not allow";
+  const named = allowMounts.filter(({ path }) => isBelow(source, path));
+  if (named.length === 0) return { problem: "this agent does not allow" };
   const real = realPath(source);
-  if (real === undefined) return "is not there";
-  const allowed = config.allowMounts.filter(({ path }) => {
+  if (real === undefined) return { problem: "is not there" };
+  const allowed = allowMounts.filter(({ path }) => {
     const root = realPath(path);
     return root !== undefined && isBelow(real, root);
   });
-  if (allowed.length === 0) return "leads to a place that this agent does not allow";
+  if (allowed.length === 0) return { problem: "leads to a place that this agent does not allow" };
   if (isWritable && !allowed.some((entry) => entry.isWritable)) {
-    return "this agent allows for reading only";
+    return { problem: "this agent allows for reading only" };
   }
-  return undefined;
+  return { source: real };
 }
 
 function isBelow(path: string, folder: string): boolean {

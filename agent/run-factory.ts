@@ -13,6 +13,7 @@ import type { Capacity } from "./core/events.ts";
 import { RunState } from "./core/run-state.ts";
 import type { Executor } from "./exec/attempt.ts";
 import { escapeRefs, refToFile } from "./exec/workers/values.ts";
+import type { Gpus } from "./gpus.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import { RunLog } from "./log/run-log.ts";
@@ -21,6 +22,7 @@ import { RunHost } from "./run-host.ts";
 import type { RunObserver } from "./run-observer.ts";
 import { RunReport } from "./run-report.ts";
 import { RunResults } from "./run-results.ts";
+import { sandboxSettings } from "./sandbox-settings.ts";
 import type { StoreHost } from "./store/store-host.ts";
 
 export interface RunPlan {
@@ -49,6 +51,7 @@ export interface SharedParts {
   baseEnv: Readonly<Record<string, string>>;
   templateEnv: Readonly<Record<string, string>>;
   capacity: Capacity;
+  gpus: Gpus;
   ships: boolean;
   now(): number;
   commit(): void;
@@ -105,6 +108,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     storeSocket,
     storeUrl: config.storeUrl,
     outputLimitBytes: config.outputLimitBytes,
+    sandbox: sandboxSettings(config, shared.baseEnv, artifact),
   });
   const kept = events.flatMap((event) => (event.type === "object-kept" ? event.key : []));
   const report = new RunReport(
@@ -132,6 +136,8 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     report,
     observer: ends.observer,
     capacity: shared.capacity,
+    gpus: shared.gpus,
+    work: folders.work,
     now: shared.now,
     random: Math.random,
     commit: shared.commit,

@@ -11,6 +11,8 @@ export interface RunFolders {
   work: string;
   /** Large values between tasks; in memory where the host has /dev/shm. */
   shm: string;
+  /** What sandboxes left, until it is where it belongs. */
+  kept: string;
   /** Large results and artifacts as they were when their attempt ended. */
   objects: string;
 }
@@ -33,14 +35,16 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
     isNew: !existsSync(join(root, "work")),
     work: join(root, "work"),
     shm: join(shmRoot, shmName),
+    kept: join(root, "kept"),
     objects: runObjectsDir(stateDir, run),
   };
-  for (const folder of [folders.work, folders.shm, folders.objects]) {
+  for (const folder of [folders.work, folders.shm, folders.kept, folders.objects]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
   // Left by attempts that nothing is known of: the next ones may get the same numbers.
   for (const name of readdirSync(folders.shm)) {
-    if (name.endsWith(".result")) rmSync(join(folders.shm, name), { recursive: true });
+    if (name.endsWith(".result") || name.endsWith(".stdin"))
+      rmSync(join(folders.shm, name), { recursive: true });
   }
   // A package.json of somebody else's above the state folder must not decide how tasks are read.
   // Only then: Node.js warns of one that has no type.

@@ -12,6 +12,7 @@ import type { RunState } from "./core/run-state.ts";
 import { describeFailure, describeRun } from "./describe.ts";
 import type { AttemptEnd, Executor } from "./exec/attempt.ts";
 import { Flights } from "./flights.ts";
+import type { Gpus } from "./gpus.ts";
 import type { Journal } from "./journal/journal.ts";
 import { type AttemptFinished, isForScheduler, type JournaledEvent } from "./journaled-event.ts";
 import type { RunLog } from "./log/run-log.ts";
@@ -33,6 +34,9 @@ export interface RunHostOptions {
   report: RunReport;
   observer: RunObserver;
   capacity: Capacity;
+  gpus: Gpus;
+  /** The run's working folder. */
+  work: string;
   /** Unix milliseconds that never jump. */
   now(): number;
   random(): number;
@@ -70,12 +74,14 @@ export class RunHost {
   constructor(options: RunHostOptions) {
     this.#options = options;
     this.#startedAt = options.now();
-    const { state, factory, executor, log, now, random } = options;
+    const { state, factory, executor, log, gpus, work, now, random } = options;
     this.#flights = new Flights({
       state,
       factory,
       executor,
       log,
+      gpus,
+      work,
       now,
       random,
       post: (event) => this.#post(event),
@@ -401,6 +407,10 @@ export class RunHost {
       this.#line("warn", `the result of ${key} is gone: what needs it will fail`);
     }
     const { outputs } = state.taskOf(instance);
+    if (event.artifacts !== undefined) {
+      for (const path of event.artifacts) report.addArtifact(key, attempt, { name: path, path });
+      return;
+    }
     if (outcome.kind === "succeeded" && outputs !== undefined) {
       report.collectOutputs(key, attempt, outputs);
     }

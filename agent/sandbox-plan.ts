@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import type { TaskAttributes } from "../protocol/dag.ts";
 import type { Json } from "../protocol/json.ts";
-import type { BoxKind, BoxLimits } from "./exec/isolation/box.ts";
+import type { BoxKind, BoxLimits, Mount } from "./exec/isolation/box.ts";
 import type { InputFile, SandboxRun, SandboxSpec } from "./exec/isolation/sandbox-spec.ts";
 
 /** What holds for tasks in a sandbox whose document says nothing else. */
@@ -25,6 +25,21 @@ export interface Evaluated {
   stdin: string | undefined;
   files: readonly InputFile[];
   inputs: Json;
+  /** With their real paths. */
+  mounts: readonly Mount[];
+}
+
+/** What all sandboxes of a run share. */
+export interface SandboxSettings {
+  defaults: SandboxDefaults;
+  /** Variables that every task of the node gets. */
+  env: Readonly<Record<string, string>>;
+  /** The DAG's own files. */
+  files: readonly InputFile[];
+  /** What the policy allows now, with links followed. */
+  resolveMounts(
+    mounts: readonly Mount[],
+  ): { ok: true; value: Mount[] } | { ok: false; detail: string };
 }
 
 export interface SandboxContext {
@@ -32,6 +47,7 @@ export interface SandboxContext {
   /** Key of the instance. */
   key: string;
   attempt: number;
+  dagName: string;
   /** Variables that every task of the node gets. */
   sharedEnv: Readonly<Record<string, string>>;
   /** The run's folder for what sandboxes leave. */
@@ -63,16 +79,16 @@ export function kindOf(task: TaskAttributes): BoxKind {
 export function planSandbox(
   task: TaskAttributes,
   evaluated: Evaluated,
-  { run, key, attempt, sharedEnv, keptFolder, defaults }: SandboxContext,
+  { run, key, attempt, dagName, sharedEnv, keptFolder, defaults }: SandboxContext,
 ): SandboxSpec {
   const { limits = {} } = task;
   return {
-    kind: kindOf(task),
+    kind: { ...kindOf(task), mounts: evaluated.mounts },
     run: runOf(task, evaluated),
     task: key,
     attempt,
     runId: run,
-    env: { ...sharedEnv, EDGEDAG_TASK: key, EDGEDAG_ATTEMPT: String(attempt), ...evaluated.env },
+    env: { ...sharedEnv, EDGEDAG_DAG_NAME: dagName, ...evaluated.env },
     inputs: evaluated.inputs,
     ...(evaluated.stdin === undefined ? {} : { stdin: evaluated.stdin }),
     files: evaluated.files,

@@ -10,12 +10,17 @@ import {
 } from "../protocol/template.ts";
 import { type CompiledValue, compileValue } from "../protocol/template-value.ts";
 import { escapeRefs } from "./exec/workers/values.ts";
+import { needsSandbox } from "./sandbox-plan.ts";
 
 export interface TaskPlan {
+  /** Of a command; of `code` the arguments. */
   argv?: CompiledTemplate[];
   script?: CompiledTemplate<"shell">;
   args?: CompiledValue;
   env: [string, CompiledTemplate][];
+  stdin?: CompiledTemplate;
+  /** Path to content. */
+  inputs: [string, CompiledTemplate][];
   when: CompiledTemplate[];
   map?: CompiledTemplate;
   /**
@@ -31,12 +36,20 @@ export function planTask(task: TaskAttributes): TaskPlan {
     name,
     compiled(compileTemplate(text)),
   ]);
-  const args = task.args === undefined ? undefined : escaped(compileValue(task.args));
+  const raw = task.args === undefined ? undefined : compileValue(task.args);
+  // Sandboxes are not handed references; what goes into them is escaped there.
+  const args = raw === undefined || needsSandbox(task) ? raw : escaped(raw);
   return {
     ...(run.kind === "command" ? { argv: run.argv.map((t) => compiled(compileTemplate(t))) } : {}),
+    ...(run.kind === "code" ? { argv: run.args.map((t) => compiled(compileTemplate(t))) } : {}),
     ...(run.kind === "shell" ? { script: compiled(compileShell(run.script)) } : {}),
     ...(args === undefined ? {} : { args }),
     env,
+    ...(task.stdin === undefined ? {} : { stdin: compiled(compileTemplate(task.stdin)) }),
+    inputs: Object.entries(task.inputs ?? {}).map(([path, text]): [string, CompiledTemplate] => [
+      path,
+      compiled(compileTemplate(text)),
+    ]),
     when: (task.when ?? []).map((t) => compiled(compileTemplate(t))),
     ...(typeof task.map === "string" ? { map: compiled(compileTemplate(task.map)) } : {}),
     isDeferrable:

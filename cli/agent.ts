@@ -1,12 +1,9 @@
 // `edgedag agent`: the agent as a service, configured by environment variables alone.
 
 import { Agent } from "../agent/agent.ts";
-import { probeCapabilities } from "../agent/capabilities.ts";
 import type { Config } from "../agent/config.ts";
 import { openAgentLog } from "../agent/log/agent-log.ts";
-import { baseEnvironment } from "../agent/task-environment.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
-import { pythonSdkPath } from "../protocol/install-paths.ts";
 import type { RunOutcome } from "../protocol/outcome.ts";
 import { newRunId } from "../protocol/run-id.ts";
 import type { Io } from "./io.ts";
@@ -77,7 +74,7 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
     ownRun = running.openRunOf(dag.value);
     if (ownRun === undefined) {
       ownRun = newRunId(dag.value.dag.attributes.dag, Date.now(), Math.random());
-      const accepted = running.accept(ownRun, dag.value, config.params);
+      const accepted = await running.accept(ownRun, dag.value, config.params, "file");
       if (!accepted.ok) {
         printDiagnostics(io, accepted.diagnostics);
         ended.resolve(acceptExitCode(accepted.diagnostics));
@@ -85,14 +82,7 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
     }
   }
   if (config.master !== "") {
-    const { hasLauncher, python } = running.capabilitiesBase();
-    const taskEnv = baseEnvironment({
-      hostEnv: env,
-      passEnv: config.passEnv,
-      pythonPath: pythonSdkPath(root),
-    });
-    const capabilities = await probeCapabilities({ python, env: taskEnv, hasLauncher });
-    await running.connect(capabilities);
+    await running.connect(await running.capabilities());
   } else if (dag === undefined) {
     io.stderr.write("edgedag: set EDGEDAG_DAG or EDGEDAG_MASTER: there is nothing to do\n");
     ended.resolve(exitCodes.config);

@@ -98,7 +98,7 @@ async function runUntilEnd(
     return exitCodes.state;
   }
   const accepted =
-    resumed === undefined ? agent.accept(runId, artifact, options.params) : undefined;
+    resumed === undefined ? await agent.accept(runId, artifact, options.params, "cli") : undefined;
   if (accepted !== undefined && !accepted.ok) {
     printDiagnostics(io, accepted.diagnostics);
     await agent.close({ flushMs: 0 });

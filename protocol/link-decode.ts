@@ -157,6 +157,7 @@ function readCapabilities(hello: JsonObject, findings: Findings): Capabilities {
     os: readString(from, "os", at, findings, 200),
     cores: readNumber(from, "cores", at, findings),
     memoryBytes: readNumber(from, "memoryBytes", at, findings),
+    ...(from.gpus === undefined ? {} : { gpus: readCount(from, "gpus", at, findings) }),
     levels: readStrings(from, "levels", at, findings),
     languages: readStringMap(from, "languages", at, findings),
     launcher: readBoolean(from, "launcher", at, findings),

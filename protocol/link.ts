@@ -13,6 +13,8 @@ export interface Capabilities {
   os: string;
   cores: number;
   memoryBytes: number;
+  /** GPUs of the node; absent: it does not say. */
+  gpus?: number;
   /** Isolation levels that hold on this host. */
   levels: string[];
   /** Runtimes found, with versions: `{"python": "3.11.7", "node": "26.10.0"}`. */

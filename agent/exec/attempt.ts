@@ -12,7 +12,7 @@ import {
 import type { Json } from "../../protocol/json.ts";
 import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
-import type { SandboxOutputs } from "./isolation/sandbox-spec.ts";
+import type { SandboxOutputs, SandboxSpec } from "./isolation/sandbox-spec.ts";
 import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
 import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
 
@@ -34,7 +34,8 @@ export type AttemptSpec =
       resultPath: string;
       largePath: string;
     }
-  | { kind: "call"; runtime: "python" | "node"; call: CallSpec };
+  | { kind: "call"; runtime: "python" | "node"; call: CallSpec }
+  | { kind: "sandboxed"; sandboxed: SandboxSpec };
 
 export interface AttemptEnd {
   outcome: Outcome;
@@ -70,6 +71,8 @@ export interface Behind {
 export interface ExecutorParts {
   launcher: Pick<Launcher, "spawn" | "flush">;
   pools: { readonly [runtime in "python" | "node"]: WorkerPool };
+  /** Carries out what needs a sandbox; absent: this node has none. */
+  sandboxed?(spec: SandboxSpec, listener: AttemptListener): Attempt;
 }
 
 export class Executor {
@@ -80,9 +83,14 @@ export class Executor {
   }
 
   start(spec: AttemptSpec, listener: AttemptListener, behind?: Behind): Attempt {
-    return spec.kind === "process"
-      ? this.#startProcess(spec, listener)
-      : this.#startCall(spec, listener, behind);
+    switch (spec.kind) {
+      case "process":
+        return this.#startProcess(spec, listener);
+      case "call":
+        return this.#startCall(spec, listener, behind);
+      case "sandboxed":
+        return this.#startSandboxed(spec.sandboxed, listener);
+    }
   }
 
   /** Sends everything that was started in this turn. */
@@ -106,6 +114,15 @@ export class Executor {
         process.kill(graceMs);
       },
     };
+  }
+
+  #startSandboxed(spec: SandboxSpec, listener: AttemptListener): Attempt {
+    if (this.#parts.sandboxed !== undefined) return this.#parts.sandboxed(spec, listener);
+    const { level } = spec.kind;
+    const detail = "this node has no launcher, and without one no sandbox";
+    const outcome = failed({ reason: "sandbox", level, detail });
+    queueMicrotask(() => listener.ended({ outcome, facts: {} }));
+    return { stop: () => {} };
   }
 
   #startCall(

@@ -10,14 +10,14 @@ t.test("the name of a run that has ended is refused, and the journal stays sound
   await using rig = await AgentRig.start();
   await rig.accept("once", short);
   await rig.end("once");
-  const again = rig.agent.accept("once", await artifactOf(short), {});
+  const again = await rig.agent.accept("once", await artifactOf(short), {}, "cli");
   t.match(again, { ok: false, diagnostics: [{ code: "E_RUN_ID" }] });
   await rig.accept("next", short);
   await rig.end("next");
   await rig.stop();
   await rig.begin();
   t.strictSame(rig.agent.openRuns(), []);
-  t.match(rig.agent.accept("once", await artifactOf(short), {}), { ok: false });
+  t.match(await rig.agent.accept("once", await artifactOf(short), {}, "cli"), { ok: false });
   t.notMatch(rig.said.join("\n"), /E_STATE/);
 });
 
@@ -61,7 +61,7 @@ t.test("a run goes on in a working folder that somebody has removed", async (t) 
     "dag: two\ntasks:\n  a: { command: [sleep, '60'], retries: { lost: 1 } }\n",
   );
   const dag = { ...artifact, files: [] };
-  t.ok(rig.agent.accept("two", dag, {}).ok);
+  t.ok((await rig.agent.accept("two", dag, {}, "cli")).ok);
   await rig.stop();
   rmSync(join(rig.config.stateDir, "runs", "two"), { recursive: true, force: true });
   await rig.begin();

@@ -98,7 +98,7 @@ export class AgentRig implements AsyncDisposable {
   }
 
   async accept(run: string, yaml: string, params: { [name: string]: Json } = {}): Promise<void> {
-    const accepted = this.agent.accept(run, await artifactOf(yaml), params);
+    const accepted = await this.agent.accept(run, await artifactOf(yaml), params, "cli");
     if (!accepted.ok) throw new Error(JSON.stringify(accepted.diagnostics));
   }
 

@@ -38,8 +38,7 @@ async function check(
       dockerImages: {},
       ...more,
     },
-    registry,
-    found: new Map(),
+    languages: { registry, languages: new Map() },
     realPath,
     ...others,
   });
@@ -91,7 +90,14 @@ t.test("a language is there by its alias, and in an image without the host", asy
   const language = registry.find("c");
   if (language === undefined) throw new Error("no C");
   const found = new Map([["c", { language, version: "1.0", programs: {}, toolchains: [] }]]);
-  t.strictSame(await check("{ a: { code: { language: C, code: x } } }", {}, { found }), []);
+  t.strictSame(
+    await check(
+      "{ a: { code: { language: C, code: x } } }",
+      {},
+      { languages: { registry, languages: found } },
+    ),
+    [],
+  );
   const docker = "{ a: { code: { language: golang, code: x }, isolation: docker } }";
   t.strictSame(await check(docker), []);
   t.strictSame(codes(await check(docker, { dockerImages: { go: "" } })), [

@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { Agent } from "../../agent/agent.ts";
-import { probeCapabilities } from "../../agent/capabilities.ts";
 import type { Config } from "../../agent/config.ts";
 import { agentTable, findRoot, otherNames, readConfig, versionOf } from "../../cli/surroundings.ts";
 import type { DagArtifact } from "../../protocol/artifact.ts";
@@ -66,9 +65,7 @@ export class BenchAgent implements AsyncDisposable {
     if (!started.ok) throw new Error(started.diagnostics[0]?.message);
     const agent = started.value;
     if (master !== undefined) {
-      const { hasLauncher, python } = agent.capabilitiesBase();
-      const env = { PATH: process.env.PATH ?? "" };
-      await agent.connect(await probeCapabilities({ python, env, hasLauncher }));
+      await agent.connect(await agent.capabilities());
       await master.connected();
     }
     return new BenchAgent({ folder, agent, master, heard });
@@ -79,7 +76,7 @@ export class BenchAgent implements AsyncDisposable {
     this.#runs += 1;
     const run = `bench-${this.#runs}`;
     const figures = this.#heard.next();
-    const accepted = this.#agent.accept(run, artifact, {});
+    const accepted = await this.#agent.accept(run, artifact, {}, "cli");
     if (!accepted.ok) throw new Error(accepted.diagnostics[0]?.message);
     const ended = await figures;
     await this.#master?.hasFinished(run);

@@ -6,10 +6,12 @@ import {
   constants,
   fchmodSync,
   fchownSync,
+  fstatSync,
   lchownSync,
   lstatSync,
   mkdirSync,
   openSync,
+  readSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -23,7 +25,7 @@ export type InputProblem =
   /** They do not fit into the folder. */
   | { kind: "full" };
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
 /** Written in one turn of the event loop. */
 const pieceBytes = 2 ** 20;
 
@@ -89,9 +91,13 @@ function makeFolders(work: string, folders: readonly string[], uid: number | und
 
 async function writeNew(
   path: string,
-  content: Uint8Array | string,
+  content: InputFile["content"],
   { mode, uid }: { mode: number; uid: number | undefined },
 ): Promise<void> {
+  if (typeof content === "object" && "copyOf" in content) {
+    await copyNew(content.copyOf, path, { mode, uid });
+    return;
+  }
   const bytes = typeof content === "string" ? Buffer.from(content) : content;
   const fd = openSync(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
   try {
@@ -104,6 +110,36 @@ async function writeNew(
     if (uid !== undefined) fchownSync(fd, uid, uid);
   } finally {
     closeSync(fd);
+  }
+}
+
+async function copyNew(
+  from: string,
+  path: string,
+  { mode, uid }: { mode: number; uid: number | undefined },
+): Promise<void> {
+  // What another task may have put in its place is not followed, and not waited for.
+  const source = openSync(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  try {
+    if (!fstatSync(source).isFile()) throw new Error(`${from} is not a regular file`);
+    const fd = openSync(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
+    try {
+      const piece = Buffer.allocUnsafe(pieceBytes);
+      const { size } = fstatSync(source);
+      for (let at = 0; at < size; ) {
+        const read = readSync(source, piece, 0, Math.min(pieceBytes, size - at), at);
+        if (read === 0) break;
+        for (let done = 0; done < read; ) done += writeSync(fd, piece, done, read - done);
+        at += read;
+        await setImmediate();
+      }
+      fchmodSync(fd, mode);
+      if (uid !== undefined) fchownSync(fd, uid, uid);
+    } finally {
+      closeSync(fd);
+    }
+  } finally {
+    closeSync(source);
   }
 }
 

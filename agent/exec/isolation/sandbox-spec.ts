@@ -7,7 +7,8 @@ import type { BoxKind, BoxLimits } from "./box.ts";
 /** A file that the task finds in its working folder. `path`: relative, without `..`. */
 export interface InputFile {
   path: string;
-  content: Uint8Array | string;
+  /** `copyOf`: a regular file of the agent's, read when the box is there. */
+  content: Uint8Array | string | { copyOf: string };
   isExecutable?: boolean;
 }
 
