@@ -16,10 +16,24 @@ export class LaidBait implements AsyncDisposable {
   readonly #servers: Server[];
   #contacts = 0;
 
-  static async lay(): Promise<LaidBait> {
+  /** Several with one secret, for attacks side by side. */
+  static async layMany(
+    count: number,
+  ): Promise<AsyncDisposable & { all: LaidBait[]; secret: string }> {
+    const secret = `secret-${randomUUID()}`;
+    const all = await Promise.all(Array.from({ length: count }, () => LaidBait.lay(secret)));
+    return {
+      all,
+      secret,
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all(all.map((laid) => laid[Symbol.asyncDispose]()));
+      },
+    };
+  }
+
+  static async lay(secret = `secret-${randomUUID()}`): Promise<LaidBait> {
     const folder = mkdtempSync(join(tmpdir(), "bait-"));
     chmodSync(folder, 0o755);
-    const secret = `secret-${randomUUID()}`;
     const openFolder = join(folder, "open");
     const closedFolder = join(folder, "closed");
     mkdirSync(openFolder);

@@ -55,6 +55,7 @@ export async function attack(attacked: Attack, parts: RoundParts): Promise<Verdi
   if (first === undefined) breaches.push(`it did not end within ${timeoutMs + lateMs} ms`);
   else {
     breaches.push(...first.said.split("\n").filter((line) => line.startsWith("BREACH")));
+    if (first.said.includes("cannot be preloaded")) breaches.push("it has the agent's LD_PRELOAD");
     const how = describeEnd(first.end);
     if (attacked.ends !== undefined && !attacked.ends.some((end) => end === how)) {
       breaches.push(`it ended as ${how}, not as ${attacked.ends.join(" or ")}`);
