@@ -56,6 +56,7 @@ export class Isolation {
   readonly #parts: Parts;
   readonly #checks = new Map<SandboxLevel, Promise<LevelReport>>();
   readonly #known = new Map<SandboxLevel, LevelReport>();
+  #isClosed = false;
 
   /** Cleans up what an earlier agent of this state left. Fails with E_LANGUAGE_* or E_SANDBOX. */
   static async start(options: IsolationOptions): Promise<Result<Isolation>> {
@@ -129,6 +130,10 @@ export class Isolation {
     return this.#parts.languages;
   }
 
+  get cgroups(): { readonly version: number; readonly why: string } {
+    return this.#options.launcher.cgroups;
+  }
+
   /** Levels that were tried and hold. */
   held(): SandboxLevel[] {
     return sandboxLevels.filter((level) => level === "none" || this.#known.get(level)?.holds);
@@ -139,11 +144,11 @@ export class Isolation {
     return this.#known.get(level);
   }
 
-  /** Tries a level, once. */
-  check(level: SandboxLevel): Promise<LevelReport> {
+  /** Tries a level, once; thoroughly each time that it is asked for. */
+  check(level: SandboxLevel, isThorough = false): Promise<LevelReport> {
     const known = this.#checks.get(level);
-    if (known !== undefined) return known;
-    const checking = this.#check(level).then((report) => {
+    if (known !== undefined && !isThorough) return known;
+    const checking = this.#check(level, isThorough).then((report) => {
       this.#known.set(level, report);
       return report;
     });
@@ -152,9 +157,9 @@ export class Isolation {
   }
 
   /** Tries all levels that the configuration allows. */
-  async checkAll(): Promise<LevelReport[]> {
+  async checkAll({ isThorough = false } = {}): Promise<LevelReport[]> {
     const levels = sandboxLevels.filter((level) => level !== "none");
-    return await Promise.all(levels.map((level) => this.check(level)));
+    return await Promise.all(levels.map((level) => this.check(level, isThorough)));
   }
 
   /** Tries the levels that the DAG asks for. */
@@ -180,7 +185,9 @@ export class Isolation {
       this.#parts.sandboxes
         .warm(kind, count)
         // A task that needs one fails with the reason.
-        .catch((error: unknown) => say("warn", `${kind.level} sandboxes: ${String(error)}`));
+        .catch((error: unknown) => {
+          if (!this.#isClosed) say("warn", `${kind.level} sandboxes: ${String(error)}`);
+        });
     }
   }
 
@@ -225,11 +232,12 @@ export class Isolation {
 
   /** Nothing is left afterwards. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#parts.sandboxes.close();
     await this.#parts.folders.close();
   }
 
-  async #check(level: SandboxLevel): Promise<LevelReport> {
+  async #check(level: SandboxLevel, isThorough: boolean): Promise<LevelReport> {
     const { config, installation } = this.#options;
     const { sandboxes, absent } = this.#parts;
     const cannot = (detail: string, remedy: string): LevelReport => ({
@@ -249,6 +257,7 @@ export class Isolation {
       start: (spec, listener) => sandboxes.start(spec, listener),
       launcherPath: level === "subprocess" ? installation.launcherPath : insidePaths.launcher,
       language: "shell",
+      isThorough,
     });
   }
 }

@@ -105,6 +105,14 @@ async function main(argv: readonly string[]): Promise<number> {
       code = health({ ...options, env }, io);
     });
   program
+    .command("doctor")
+    .description("try each isolation level on this host, and say what holds and what would help")
+    .option("--json", "print the report as JSON", false)
+    .action(async (options) => {
+      const { doctor } = await import("./doctor.ts");
+      code = await doctor({ ...options, env }, io);
+    });
+  program
     .command("config")
     .description("print every variable with its value's origin; --markdown prints the table")
     .option("--markdown", "print the table of the documentation", false)

@@ -54,6 +54,8 @@ const systemPath = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
 /** Short: paths of sockets have 107 bytes. */
 const channelFolder = "c";
 const goneTimeoutMs = 5_000;
+/** Nothing of the host is shown below these. */
+const ownPlaces = [insidePaths.work, insidePaths.io, "/edgedag", "/proc", "/sys", "/dev"];
 
 export class GvisorMaker implements BoxMaker {
   readonly level = "gvisor";
@@ -231,8 +233,10 @@ export class GvisorMaker implements BoxMaker {
     if (rootfs !== undefined) return ours;
     const mounts = systemMounts(network);
     for (const path of new Set([python().prefix, ...toolchains(language)])) {
-      // What has gone since is missed by the program that needs it, and by no other.
-      if (path === "/usr" || path.startsWith("/usr/") || !existsSync(path)) continue;
+      // What has gone since, or lies where the box has its own folders (runsc would not start), is
+      // missed by the program that needs it, and by no other.
+      if (isBelow(path, "/usr") || ownPlaces.some((own) => isBelow(path, own))) continue;
+      if (!existsSync(path)) continue;
       mounts.push({ source: path, target: path, isWritable: false });
     }
     return [...mounts, ...ours];
@@ -280,6 +284,10 @@ export class GvisorMaker implements BoxMaker {
     }
     return found;
   }
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(`${folder}/`);
 }
 
 function isRunscOf(pid: number, prefix: string): boolean {
