@@ -2,7 +2,7 @@
 // `{OPEN}`, `{CLOSED}`, `{SECRET}`, `{VICTIM}`, `{PORT}`, `{ABSTRACT}`, `{SOCKET}` stand for the bait.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Aftermath, type Attack, aboveSubprocess, bash, python } from "./attack.ts";
+import { type Aftermath, type Attack, aboveSubprocess, bash, inGvisor, python } from "./attack.ts";
 
 const isolated = { unclaimed: aboveSubprocess };
 
@@ -102,6 +102,7 @@ for pid in {1, os.getppid(), {VICTIM}}:
   {
     name: "proc-fd",
     does: "opens the descriptors of processes above it",
+    unclaimed: inGvisor("a pipe of the launcher in its box"),
     run: python(`
 for pid in {1, os.getppid(), {VICTIM}}:
     if pid == os.getpid(): continue

@@ -265,16 +265,16 @@ for f in (3, 4, 5, 6, 9, 15, 21, 22, 24, 30, 31, 35, 36, 37, 39, 44):
   ),
   byCall(
     "int80",
-    "calls the kernel as a 32-bit program would (getuid by int 0x80)",
+    "calls the kernel as a 32-bit program would (getpid by int 0x80)",
     `
 import mmap
 if ARM: sys.exit(0)
 m = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-# push rbx; mov eax, 24; int 0x80; pop rbx; ret
-m.write(b"\\x53\\xb8\\x18\\x00\\x00\\x00\\xcd\\x80\\x5b\\xc3")
+# push rbx; mov eax, 20; int 0x80; pop rbx; ret
+m.write(b"\\x53\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\x5b\\xc3")
 f = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
 got = f()
-if got == os.getuid(): BREACH("int 0x80 gave %d" % got)`,
+if got == os.getpid(): BREACH("int 0x80 gave %d" % got)`,
     {
       unclaimed: { ...aboveSubprocess, docker: "Docker's own filter allows 32-bit calls" },
     },
@@ -325,6 +325,7 @@ tries("open", lambda: os.open("disk", os.O_RDONLY))`,
     `
 for d in ("/dev/mem", "/dev/kmem", "/dev/port", "/dev/vda", "/dev/sda", "/dev/nvme0n1", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/dev/cpu/0/msr", "/dev/uinput", "/dev/loop-control"):
     tries(d, lambda: os.open(d, os.O_RDWR))`,
+    { unclaimed: { ...aboveSubprocess, ...inGvisor("/dev/fuse and /dev/net/tun") } },
   ),
   byCall(
     "set-uid",

@@ -1,6 +1,6 @@
 // Bombs and those who will not end: what every level above `none` must hold.
 import { readdirSync } from "node:fs";
-import { type Attack, bash, node, python } from "./attack.ts";
+import { type Attack, bash, inGvisor, node, python } from "./attack.ts";
 
 const mebibyte = 2 ** 20;
 
@@ -20,7 +20,8 @@ while True:
     does: "is the classic fork bomb of the shell",
     isBomb: true,
     ends: ["pids-limit"],
-    run: bash(":(){ :|:& };: ; wait"),
+    // The first shell stays, so that the bomb is not over with it.
+    run: bash(":(){ :|:& };: ; sleep 60"),
   },
   {
     name: "fork-bomb-sessions",
@@ -375,7 +376,8 @@ time.sleep(60)`),
   {
     name: "kill-parent",
     does: "kills its parent, the launcher",
-    ends: ["timeout"],
+    // The kernel of gVisor does not shield the first process: then the box is over with it.
+    ends: ["timeout", "sandbox"],
     timeoutMs: 700,
     run: python(`
 for s in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV):
@@ -437,6 +439,7 @@ for _ in range(200):
   {
     name: "nice",
     does: "raises its own priority",
+    unclaimed: inGvisor("a priority"),
     run: python(
       "tries('nice', lambda: os.nice(-10))\ntries('fifo', lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10)))",
     ),
@@ -454,7 +457,8 @@ tries("open files", lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 40
     does: "shields itself from the out-of-memory killer",
     run: python(`
 for pid in ("self", "1", str(os.getppid())):
-    tries("oom_score_adj of " + pid, lambda: open("/proc/%s/oom_score_adj" % pid, "w").write("-1000"))`),
+    tries("oom_score_adj of " + pid, lambda: os.write(os.open("/proc/%s/oom_score_adj" % pid, os.O_WRONLY), b"-1000"))`),
+    unclaimed: inGvisor("a score"),
   },
   {
     name: "core-dump",

@@ -219,6 +219,7 @@ def main():
   {
     name: "left-global",
     does: "leaves values in Node.js for the next task",
+    timeoutMs: 3000,
     run: nodeFunction(
       "export function main() { globalThis.left = 1; process.env.LEFT = '1'; Array.prototype.push = () => {}; }",
     ),
