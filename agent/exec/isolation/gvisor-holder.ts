@@ -39,6 +39,11 @@ const threadsPerProcess = 8;
 const sentryThreads = 512;
 
 const maxComplaintChars = 2048;
+/**
+ * A task may reach the stderr of the launcher in its box, as gVisor shows processes of one user each
+ * other's descriptors: what it floods there, the agent must not have to read.
+ */
+const maxComplaintBytes = 1024 * 1024;
 
 export class GvisorHolder implements BoxHolder {
   readonly gone: Promise<BoxEnd>;
@@ -61,6 +66,7 @@ export class GvisorHolder implements BoxHolder {
         graceMs: 0,
         channel: options.channel,
         isChannelStdio: true,
+        outputLimitBytes: maxComplaintBytes,
         cgroup: true,
         sampled: true,
         limits: hostLimits(options.limits),
@@ -93,7 +99,13 @@ export class GvisorHolder implements BoxHolder {
       );
     }
     this.#isArmed = true;
-    checkArmed(await this.#process.arm({ graceMs, limits: hostLimits(limits) }));
+    checkArmed(
+      await this.#process.arm({
+        graceMs,
+        outputLimitBytes: maxComplaintBytes,
+        limits: hostLimits(limits),
+      }),
+    );
   }
 
   async usage(): Promise<Usage | undefined> {
@@ -139,6 +151,8 @@ export class GvisorHolder implements BoxHolder {
         if (stopped === "memory" || stopped === "pids" || stopped === "cpu-time") {
           told.exceeded = stopped;
           told.detail = `the sandbox went over its limit (${stopped})`;
+        } else if (stopped === "output") {
+          told.detail = "the sandbox itself wrote more than it may";
         } else if (this.#isRefused) {
           told.exceeded = "pids";
           told.detail = "the sandbox went over its limit (pids)";

@@ -145,6 +145,13 @@ export function bundleConfig(root: string, mounts: readonly Mount[], options: Bu
         source: "tmpfs",
         options: ["nosuid", "nodev", "mode=1777", `size=${tmpBytes}`],
       },
+      // Without it there are no semaphores for Python's multiprocessing.
+      {
+        destination: "/dev/shm",
+        type: "tmpfs",
+        source: "tmpfs",
+        options: ["nosuid", "nodev", "noexec", "mode=1777", `size=${tmpBytes}`],
+      },
       ...mounts.map(({ source, target, isWritable }) => ({
         destination: target,
         type: "bind",
