@@ -16,6 +16,7 @@ import { runIdPattern } from "../protocol/state-paths.ts";
 import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
 import { hostMemoryBytes, probeCapabilities } from "./capabilities.ts";
 import type { Config } from "./config.ts";
+import type { Samples } from "./exec/isolation/sandbox-spec.ts";
 import { type ExecutionParts, startExecution } from "./execution.ts";
 import { findGpus, Gpus } from "./gpus.ts";
 import { Journal } from "./journal/journal.ts";
@@ -178,6 +179,8 @@ export class Agent {
       heartbeatMs,
       say: options.say,
       state: () => this.state,
+      beat: () => this.#tellLink(),
+      sandboxes: () => this.#execution.isolation.current?.pools(),
       committed: () => {
         this.#link?.notify(this.#journal.outboxDepth());
         this.#tellLink();
@@ -351,6 +354,11 @@ export class Agent {
     this.#link.notify(this.#journal.outboxDepth());
   }
 
+  /** Usage of a task that runs in a sandbox: the last 1,000 samples, one each 100 ms. */
+  samples(run: string, task: string): Samples | undefined {
+    return this.#execution.isolation.current?.samples(run, task);
+  }
+
   /** What this node can do; every level is tried. */
   async capabilities(): Promise<Capabilities> {
     const { hasLauncher, python, isolation } = this.#execution;
@@ -504,7 +512,8 @@ export class Agent {
       const { succeeded, failed, skipped, cancelled, total, running } = host.state.counts;
       runs[host.run] = { done: succeeded + failed + skipped + cancelled, total, running };
     }
-    return { state: this.state, runs };
+    const sandboxes = this.#execution.isolation.current?.pools();
+    return { state: this.state, runs, ...(sandboxes === undefined ? {} : { sandboxes }) };
   }
 
   #tellLink(): void {

@@ -10,6 +10,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { SandboxPool } from "../protocol/link.ts";
 
 export interface Health {
   /** Unix milliseconds of the last sign of life. */
@@ -17,6 +18,8 @@ export interface Health {
   pid: number;
   heartbeatMs: number;
   state: "starting" | "idle" | "running" | "draining";
+  /** Pools of waiting sandboxes; absent while there are none. */
+  sandboxes?: SandboxPool[] | undefined;
   /** What stops the agent from doing its work right now, for example a full disk. */
   problem?: string;
 }

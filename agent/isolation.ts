@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Result } from "../protocol/diagnostic.ts";
+import type { SandboxPool } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import { type SandboxLevel, sandboxLevels } from "../protocol/outcome.ts";
 import { boxesFolder } from "./boxes-folder.ts";
@@ -228,6 +229,16 @@ export class Isolation {
 
   metrics(): SandboxMetrics {
     return this.#parts.sandboxes.metrics();
+  }
+
+  /** The pools, as heartbeats tell of them. */
+  pools(): SandboxPool[] {
+    return this.metrics().pools.map(
+      ({ level, language, ready, starting, inUse, served, cold, died, expired, failed }) => {
+        const now = { level, language, ready, starting, inUse };
+        return { ...now, served, cold, died, expired, failed };
+      },
+    );
   }
 
   /** Nothing is left afterwards. */

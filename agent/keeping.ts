@@ -14,6 +14,9 @@ export interface KeepingOptions {
   say(level: LogLevel, text: string): void;
   /** What the agent is doing, for the health file. */
   state(): Health["state"];
+  /** The health file is written: in the rhythm of heartbeats. */
+  beat(): void;
+  sandboxes(): Health["sandboxes"];
   /** Everything that was buffered is in the journal. */
   committed(): void;
 }
@@ -38,7 +41,10 @@ export class Keeping {
   /** Writes the health file now and with every heartbeat. */
   begin(): void {
     this.#writeHealth();
-    this.#health = setInterval(() => this.#writeHealth(), this.#options.heartbeatMs);
+    this.#health = setInterval(() => {
+      this.#writeHealth();
+      this.#options.beat();
+    }, this.#options.heartbeatMs);
   }
 
   /** Something else than the journal that stands in the way; said once, however often it is met. */
@@ -113,12 +119,13 @@ export class Keeping {
   }
 
   #writeHealth(): void {
-    const { stateDir, heartbeatMs, state, say } = this.#options;
+    const { stateDir, heartbeatMs, state, sandboxes, say } = this.#options;
     const failed = writeHealth(stateDir, {
       time: Date.now(),
       pid: process.pid,
       heartbeatMs,
       state: state(),
+      sandboxes: sandboxes(),
       ...(this.#problem === undefined ? {} : { problem: this.#problem }),
     });
     if (failed !== undefined) say("warn", `the health file cannot be written: ${failed}`);

@@ -26,6 +26,7 @@ import {
   linkVersion,
   type MasterToAgent,
   type RefusalCode,
+  type SandboxPool,
 } from "./link.ts";
 import { readRecord } from "./link-record-decode.ts";
 import { readCancelledBy } from "./outcome-decode.ts";
@@ -115,6 +116,9 @@ function readAgentToMaster(frame: JsonObject, findings: Findings): AgentToMaster
         loopLagMs: readNumber(frame, "loopLagMs", "", findings),
       };
       if (frame.slots !== undefined) heartbeat.slots = readCount(frame, "slots", "", findings);
+      if (frame.sandboxes !== undefined) {
+        heartbeat.sandboxes = readSandboxes(frame, findings);
+      }
       return heartbeat;
     }
     case "hello":
@@ -131,6 +135,27 @@ function readAgentToMaster(frame: JsonObject, findings: Findings): AgentToMaster
     default:
       return unknownType(frame);
   }
+}
+
+function readSandboxes(frame: JsonObject, findings: Findings): SandboxPool[] {
+  return readList(frame, "sandboxes", "", findings).map((entry, i): SandboxPool => {
+    const at = `sandboxes[${i}]`;
+    if (!isObject(entry)) findings.add(at, "must be an object");
+    const pool = isObject(entry) ? entry : {};
+    const count = (name: string) => readCount(pool, name, at, findings);
+    return {
+      level: readString(pool, "level", at, findings, 50),
+      language: readString(pool, "language", at, findings, 50),
+      ready: count("ready"),
+      starting: count("starting"),
+      inUse: count("inUse"),
+      served: count("served"),
+      cold: count("cold"),
+      died: count("died"),
+      expired: count("expired"),
+      failed: count("failed"),
+    };
+  });
 }
 
 function readHello(frame: JsonObject, findings: Findings): AgentToMaster {

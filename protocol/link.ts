@@ -23,6 +23,23 @@ export interface Capabilities {
   launcher: boolean;
 }
 
+/** Waiting sandboxes of one kind, and how they have served since the agent's start. */
+export interface SandboxPool {
+  level: string;
+  language: string;
+  ready: number;
+  starting: number;
+  inUse: number;
+  served: number;
+  /** Of `served`: none was ready. */
+  cold: number;
+  /** Ended while they waited. */
+  died: number;
+  expired: number;
+  /** Could not be made. */
+  failed: number;
+}
+
 export type NodeState = "starting" | "idle" | "running" | "draining";
 
 // ---- records: numbered, stored in the outbox, acknowledged, delivered exactly once ----
@@ -119,6 +136,8 @@ export type AgentToMaster =
       loopLagMs: number;
       /** How many runs the agent takes at once; absent: 1. */
       slots?: number;
+      /** Absent where no sandbox was asked for yet. */
+      sandboxes?: SandboxPool[];
     }
   | { type: "records"; records: LinkRecord[] }
   | { type: "run-accepted"; run: string }

@@ -1,13 +1,14 @@
 // Makes heartbeats. The thread sends them on its own clock; what the main thread last said about its
 // runs may be older, and `loopLagMs` then tells how much.
 import { loadavg } from "node:os";
-import type { AgentToMaster, NodeState } from "../../protocol/link.ts";
+import type { AgentToMaster, NodeState, SandboxPool } from "../../protocol/link.ts";
 import type { SharedClock } from "./shared-clock.ts";
 
 /** What only the main thread knows. */
 export interface LinkStatus {
   state: NodeState;
   runs: { [run: string]: { done: number; total: number; running: number } };
+  sandboxes?: SandboxPool[];
 }
 
 /** How often the main thread's timer says that its loop turns; a lag below it is none. */
@@ -22,6 +23,7 @@ export function makeHeartbeat(
     type: "heartbeat",
     state: status.state,
     runs: status.runs,
+    ...(status.sandboxes === undefined ? {} : { sandboxes: status.sandboxes }),
     load: loadavg()[0] ?? 0,
     rssBytes: process.memoryUsage.rss(),
     outbox: clock.outboxDepth,

@@ -56,6 +56,7 @@ async function metrics(storage: MasterStorage, nodes: Nodes, link: LinkServer): 
     "# HELP edgedag_outbox_records Records that connected nodes still hold, as they last said.",
     "# TYPE edgedag_outbox_records gauge",
     `edgedag_outbox_records ${outbox}`,
+    ...sandboxLines(nodes),
     "# HELP edgedag_runs Runs by state.",
     "# TYPE edgedag_runs gauge",
     ...runStates.map((state) => `edgedag_runs{state="${state}"} ${runs[state] ?? 0}`),
@@ -64,6 +65,43 @@ async function metrics(storage: MasterStorage, nodes: Nodes, link: LinkServer): 
     `edgedag_records_total ${await storage.recordsStored()}`,
     "",
   ].join("\n");
+}
+
+const sandboxFigures = [
+  ["ready", "gauge", "Sandboxes that wait for a task."],
+  ["starting", "gauge", "Sandboxes that are being made."],
+  ["inUse", "gauge", "Sandboxes that serve a task."],
+  ["served", "counter", "Sandboxes that have served a task."],
+  ["cold", "counter", "Tasks for which no sandbox was ready."],
+  ["died", "counter", "Sandboxes that ended while they waited."],
+  ["expired", "counter", "Sandboxes that were too old, or not wanted any more."],
+  ["failed", "counter", "Sandboxes that could not be made."],
+] as const;
+
+/** Of the pools of all connected nodes, as they last said. */
+function sandboxLines(nodes: Nodes): string[] {
+  const pools = nodes
+    .all()
+    .flatMap((node) =>
+      (node.heartbeat?.sandboxes ?? []).map((pool) => ({ node: node.row.id, pool })),
+    );
+  if (pools.length === 0) return [];
+  return sandboxFigures.flatMap(([field, type, help]) => {
+    const snake = field === "inUse" ? "in_use" : field;
+    const name = `edgedag_sandboxes_${snake}${type === "counter" ? "_total" : ""}`;
+    return [
+      `# HELP ${name} ${help}`,
+      `# TYPE ${name} ${type}`,
+      ...pools.map(({ node, pool }) => {
+        const labels = [
+          ["node", node],
+          ["level", pool.level],
+          ["language", pool.language],
+        ].map(([label, value]) => `${label}=${JSON.stringify(value)}`);
+        return `${name}{${labels.join(",")}} ${pool[field]}`;
+      }),
+    ];
+  });
 }
 
 const dashboardFiles = [

@@ -61,6 +61,7 @@ export const schemas: JsonSchema = {
       outbox: integer,
       loopLagMs: number,
       slots: integer,
+      sandboxes: { type: "array", items: { type: "object" } },
       events: listOf("NodeEvent"),
     },
   ),

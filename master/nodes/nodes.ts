@@ -46,6 +46,7 @@ export interface NodeView {
   outbox?: number;
   loopLagMs?: number;
   slots?: number;
+  sandboxes?: Heartbeat["sandboxes"];
 }
 
 export class Nodes {
@@ -222,6 +223,7 @@ export class Nodes {
     if (heartbeat === undefined) return view;
     const { state, runs, load, rssBytes, outbox, loopLagMs, slots } = heartbeat;
     Object.assign(view, { activity: state, runs, load, rssBytes, outbox, loopLagMs });
+    if (heartbeat.sandboxes !== undefined) view.sandboxes = heartbeat.sandboxes;
     return { ...view, slots: slots ?? 1 };
   }
 }

@@ -25,6 +25,8 @@ export interface OneCallSpec extends Omit<CallSpec, "after" | "own" | "timeoutMs
 
 export interface WarmOptions {
   helloTimeoutMs?: number;
+  /** A file, as the box sees it, that the task finds on its stdin. */
+  stdin?: string | undefined;
   /** It has ended before it got a call. */
   gone?(): void;
 }
@@ -116,6 +118,7 @@ export class OneCall {
         graceMs: 0,
         relay: true,
         mark,
+        ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
       },
       {
         started: ({ pid }) => {

@@ -7,15 +7,18 @@ import type { SandboxRun } from "./sandbox-spec.ts";
 
 type FunctionRun = Extract<SandboxRun, { kind: "function" }>;
 
-/** The runner that fits; starts one where none waits. Before the box is armed: starting is ours. */
+/**
+ * The runner that fits; starts one where none waits, or where the task has a stdin, which a waiting
+ * one cannot get any more. Before the box is armed: starting is ours.
+ */
 export async function takeRunner(
-  { box }: Pick<RunContext, "box">,
+  { box, stdinPath }: Pick<RunContext, "box" | "stdinPath">,
   run: FunctionRun,
   waiting: OneCall | undefined,
 ): Promise<OneCall> {
-  if (waiting?.runtime === run.runtime) return waiting;
+  if (waiting?.runtime === run.runtime && stdinPath === undefined) return waiting;
   waiting?.discard();
-  return await OneCall.warm(box, run.runtime);
+  return await OneCall.warm(box, run.runtime, { stdin: stdinPath });
 }
 
 export function runFunction(
