@@ -13,10 +13,10 @@ import type {
 } from "../../agent/exec/isolation/sandbox-spec.ts";
 import type { Failure, FailureReason } from "../../protocol/outcome.ts";
 
-/** What carries out specs: the agent's `Sandboxes`. */
+/** What carries out specs: the agent's `Isolation`. */
 export interface Carrier {
   start(spec: SandboxSpec, listener: AttemptListener): Attempt;
-  samples(key: string): Samples;
+  samples(run: string, task: string): Samples | undefined;
 }
 
 export interface Told extends Partial<Omit<SandboxSpec, "run" | "limits" | "outputs">> {
@@ -34,10 +34,15 @@ export interface Story {
 export interface Started {
   attempt: Attempt;
   story: Promise<Story>;
+  /** Resolves when its first process has started; never, when there is none. */
+  begun: Promise<void>;
   /** Resolves when stdout holds the text. */
   said(text: string): Promise<void>;
-  key: string;
+  /** Undefined once it has ended. */
+  samples(): Samples | undefined;
 }
+
+const runId = "conformance";
 
 const mebibyte = 2 ** 20;
 
@@ -58,6 +63,7 @@ export class Subject {
     const chunks: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
     const ended = Promise.withResolvers<Story>();
     const waiting: { text: string; done(): void }[] = [];
+    const begun = Promise.withResolvers<void>();
     let startedAt: number | undefined;
     const spec: SandboxSpec = {
       kind: {
@@ -70,7 +76,7 @@ export class Subject {
       run,
       task: key,
       attempt: 1,
-      runId: "conformance",
+      runId,
       env: {},
       inputs: {},
       files: [],
@@ -90,6 +96,7 @@ export class Subject {
     const attempt = this.carrier.start(spec, {
       started: ({ at }) => {
         startedAt = at;
+        begun.resolve();
       },
       output: (stream, bytes) => {
         chunks[stream].push(Buffer.from(bytes));
@@ -106,8 +113,9 @@ export class Subject {
     });
     return {
       attempt,
-      key,
+      samples: () => this.carrier.samples(runId, told.task ?? key),
       story: ended.promise,
+      begun: begun.promise,
       said: async (text) => {
         const { promise, resolve } = Promise.withResolvers<void>();
         waiting.push({ text, done: resolve });

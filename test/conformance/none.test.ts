@@ -1,0 +1,5 @@
+// Conformance of level none; the cases are in the files beside.
+import t from "tap";
+import { registerConformance } from "./suite.ts";
+
+await registerConformance(t, "none");
