@@ -17,7 +17,8 @@ export function startExitCode([first]: readonly Diagnostic[]): number {
 
 /** The exit code when a run is not taken. */
 export function acceptExitCode([first]: readonly Diagnostic[]): number {
-  return first?.code.startsWith("E_STATE") ? exitCodes.state : exitCodes.badDocument;
+  if (first?.code.startsWith("E_STATE")) return exitCodes.state;
+  return first?.code === "E_SANDBOX" ? exitCodes.unavailable : exitCodes.badDocument;
 }
 
 /** `name=value` options: the value is JSON where it parses as such, else a text. */
