@@ -1,6 +1,7 @@
 // The outside of a container that is a box: limits and usage of the whole, what ended it, and its
 // removal. Measures in the kernel's own files where they are here, else asks the engine.
 import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Usage } from "../launcher/process.ts";
 import type { BoxEnd, BoxKind, BoxLimits } from "./box.ts";
 import { BoxError } from "./box.ts";
@@ -35,6 +36,8 @@ const statsSampleMs = 1_000;
 /** Of waiting for what the kernel was told to kill. */
 const killLookMs = 10;
 const killLooks = 500;
+/** An engine that hangs must not let a box live on: then the kernel is told directly. */
+const engineKillMs = 2_000;
 
 export class DockerHolder implements BoxHolder {
   readonly gone: Promise<BoxEnd>;
@@ -151,12 +154,17 @@ export class DockerHolder implements BoxHolder {
         ? { detail: isWanted ? "the container was removed" : `the container was over its limit` }
         : await this.#story();
     if (exceeded !== undefined) end.exceeded = exceeded;
-    const failure = await removal.remove(name);
+    const late = new AbortController();
+    const failure = await Promise.race([
+      removal.remove(name),
+      ...(cgroup === undefined ? [] : [hanging(late.signal)]),
+    ]);
+    late.abort();
     stream.destroy();
     if (failure !== undefined) {
       // The container is removed later; what ran in it must not go on until then.
       for (let look = 0; cgroup !== undefined && !cgroup.kill() && look < killLooks; look++) {
-        await new Promise((resolve) => setTimeout(resolve, killLookMs));
+        await delay(killLookMs);
       }
       end.detail += `; the engine could not remove the container yet: ${failure.detail}`;
     }
@@ -182,4 +190,9 @@ export class DockerHolder implements BoxHolder {
     const why = typeof error === "string" && error !== "" ? ` (${error})` : "";
     return { detail: `the container ended with code ${String(ExitCode)}${why}` };
   }
+}
+
+async function hanging(signal: AbortSignal): Promise<{ detail: string }> {
+  const detail = `it has not answered for ${engineKillMs} ms`;
+  return await delay(engineKillMs, { detail }, { signal }).catch(() => ({ detail: "" }));
 }

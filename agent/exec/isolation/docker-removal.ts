@@ -16,6 +16,8 @@ export class DockerRemoval {
   readonly #engine: DockerEngine;
   readonly #tag: string;
   readonly #pending = new Map<string, Promise<void>>();
+  /** First tries: who asked for them may not wait for an engine that hangs. */
+  readonly #first = new Map<string, Promise<unknown>>();
   readonly #closing = new AbortController();
 
   constructor(engine: DockerEngine, tag: string) {
@@ -28,7 +30,9 @@ export class DockerRemoval {
    * background until it has.
    */
   async remove(name: string): Promise<EngineFailure | undefined> {
-    const failure = await this.#try(name);
+    const trying = this.#try(name);
+    this.#first.set(name, trying);
+    const failure = await trying.finally(() => this.#first.delete(name));
     if (failure !== undefined && !this.#pending.has(name)) {
       const removal = this.#insist(name).finally(() => this.#pending.delete(name));
       this.#pending.set(name, removal);
@@ -60,9 +64,9 @@ export class DockerRemoval {
 
   /** Throws BoxError with those that are not gone after `limitMs`. */
   async close(limitMs: number): Promise<void> {
-    const all = Promise.all(this.#pending.values());
+    const all = Promise.all(this.#first.values()).then(() => Promise.all(this.#pending.values()));
     await Promise.race([all, delay(limitMs, undefined, { signal: this.#closing.signal })]);
-    const left = [...this.#pending.keys()];
+    const left = [...this.#first.keys(), ...this.#pending.keys()];
     this.#closing.abort();
     await all;
     if (left.length === 0) return;
