@@ -49,6 +49,8 @@ export function attachedOf(socket: Duplex, head: Buffer): Attached {
   socket.on("error", () => socket.destroy());
   socket.on("end", () => stream.push(null));
   socket.on("close", () => stream.destroy());
+  // Also while nobody else listens: an error that nobody takes would end the agent.
+  stream.on("error", () => stream.destroy());
   if (head.length > 0) take(head);
   return { stream, stderr: () => tail.toString("utf8") };
 }

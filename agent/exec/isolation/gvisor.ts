@@ -102,7 +102,10 @@ export class GvisorMaker implements BoxMaker {
       env,
       args: [insidePaths.launcher, "--serve"],
     });
-    const channel = await this.#channels.take();
+    const channel = await this.#channels.take().catch(async (error: unknown) => {
+      await rm(bundle, { recursive: true, force: true });
+      throw error;
+    });
     const holder = new GvisorHolder({
       launcher,
       argv: this.#argv(platform, kind, bundle),
