@@ -3,7 +3,7 @@
  * built for. Called by confine.c only.
  *
  * The numbers become ranges of equal verdict, and the ranges a balanced tree of comparisons, so that
- * no number costs more than twenty of the 210 instructions. BPF jumps only forwards and conditionally only by 255, so
+ * no number costs more than some twenty instructions. BPF jumps only forwards and conditionally only by 255, so
  * the program is written from its end to its beginning: a target is then always known, and one that
  * is too far gets an unconditional jump of its own. Arguments are compared by their lower half
  * where the kernel too looks at no more, else a set upper half would walk past the check.
@@ -42,7 +42,8 @@
 
 enum verdict {
   NOSYS, ALLOW, DENY,
-  CHECK_CLONE, CHECK_SOCKET, CHECK_SOCKETPAIR, CHECK_IOCTL, CHECK_PERSONALITY, CHECK_PRCTL
+  CHECK_CLONE, CHECK_SOCKET, CHECK_SOCKETPAIR, CHECK_IOCTL, CHECK_PERSONALITY, CHECK_PRCTL,
+  CHECK_PID, CHECK_PRIORITY, CHECK_IOPRIO
 };
 
 struct call { const char *name; int number; enum verdict verdict; };
@@ -119,6 +120,18 @@ static const struct sock_filter check_personality[] = {
 static const struct sock_filter check_prctl[] = {
     LOAD_ARG(0), IF_EQUAL(PR_SET_MM, 0, 1), FAIL(EPERM), PASS};
 
+/*
+ * The first process of a box is the launcher that judges the task. It has the task's user, so the
+ * kernel alone would let the task limit it, slow it down and bind it to a processor.
+ */
+static const struct sock_filter check_pid[] = {LOAD_ARG(0), IF_EQUAL(1, 0, 1), FAIL(EPERM), PASS};
+
+/* By group only 1 could mean it, by user any. */
+#define CHECK_WHOM(by_user) \
+  {LOAD_ARG(0), IF_EQUAL((by_user), 2, 0), LOAD_ARG(1), IF_EQUAL(1, 0, 1), FAIL(EPERM), PASS}
+static const struct sock_filter check_priority[] = CHECK_WHOM(2 /* PRIO_USER */);
+static const struct sock_filter check_ioprio[] = CHECK_WHOM(3 /* IOPRIO_WHO_USER */);
+
 /* ---- the program ---- */
 
 static void put(struct program *p, struct sock_filter instruction) {
@@ -142,6 +155,9 @@ static void put_verdict(struct program *p, enum verdict verdict) {
     case CHECK_IOCTL: PUT_ALL(p, check_ioctl); return;
     case CHECK_PERSONALITY: PUT_ALL(p, check_personality); return;
     case CHECK_PRCTL: PUT_ALL(p, check_prctl); return;
+    case CHECK_PID: PUT_ALL(p, check_pid); return;
+    case CHECK_PRIORITY: PUT_ALL(p, check_priority); return;
+    case CHECK_IOPRIO: PUT_ALL(p, check_ioprio); return;
   }
 }
 

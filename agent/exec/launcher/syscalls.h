@@ -57,9 +57,9 @@
   X(sigaltstack, 131, 132, ALLOW) X(utime, 132, -1, ALLOW) X(mknod, 133, -1, ALLOW) \
   X(uselib, 134, -1, DENY) X(personality, 135, 92, CHECK_PERSONALITY) X(ustat, 136, -1, DENY) \
   X(statfs, 137, 43, ALLOW) X(fstatfs, 138, 44, ALLOW) X(sysfs, 139, -1, DENY) \
-  X(getpriority, 140, 141, ALLOW) X(setpriority, 141, 140, ALLOW) \
-  X(sched_setparam, 142, 118, ALLOW) X(sched_getparam, 143, 121, ALLOW) \
-  X(sched_setscheduler, 144, 119, ALLOW) X(sched_getscheduler, 145, 120, ALLOW) \
+  X(getpriority, 140, 141, ALLOW) X(setpriority, 141, 140, CHECK_PRIORITY) \
+  X(sched_setparam, 142, 118, CHECK_PID) X(sched_getparam, 143, 121, ALLOW) \
+  X(sched_setscheduler, 144, 119, CHECK_PID) X(sched_getscheduler, 145, 120, ALLOW) \
   X(sched_get_priority_max, 146, 125, ALLOW) X(sched_get_priority_min, 147, 126, ALLOW) \
   X(sched_rr_get_interval, 148, 127, ALLOW) X(mlock, 149, 228, ALLOW) \
   X(munlock, 150, 229, ALLOW) X(mlockall, 151, 230, ALLOW) X(munlockall, 152, 231, ALLOW) \
@@ -80,7 +80,7 @@
   X(fgetxattr, 193, 10, ALLOW) X(listxattr, 194, 11, ALLOW) X(llistxattr, 195, 12, ALLOW) \
   X(flistxattr, 196, 13, ALLOW) X(removexattr, 197, 14, ALLOW) X(lremovexattr, 198, 15, ALLOW) \
   X(fremovexattr, 199, 16, ALLOW) X(tkill, 200, 130, ALLOW) X(time, 201, -1, ALLOW) \
-  X(futex, 202, 98, ALLOW) X(sched_setaffinity, 203, 122, ALLOW) \
+  X(futex, 202, 98, ALLOW) X(sched_setaffinity, 203, 122, CHECK_PID) \
   X(sched_getaffinity, 204, 123, ALLOW) X(set_thread_area, 205, -1, DENY) \
   X(io_setup, 206, 0, DENY) X(io_destroy, 207, 1, DENY) X(io_getevents, 208, 4, DENY) \
   X(io_submit, 209, 2, DENY) X(io_cancel, 210, 3, DENY) X(get_thread_area, 211, -1, DENY) \
@@ -100,7 +100,7 @@
   X(mq_timedreceive, 243, 183, ALLOW) X(mq_notify, 244, 184, ALLOW) \
   X(mq_getsetattr, 245, 185, ALLOW) X(kexec_load, 246, 104, DENY) X(waitid, 247, 95, ALLOW) \
   X(add_key, 248, 217, DENY) X(request_key, 249, 218, DENY) X(keyctl, 250, 219, DENY) \
-  X(ioprio_set, 251, 30, ALLOW) X(ioprio_get, 252, 31, ALLOW) X(inotify_init, 253, -1, ALLOW) \
+  X(ioprio_set, 251, 30, CHECK_IOPRIO) X(ioprio_get, 252, 31, ALLOW) X(inotify_init, 253, -1, ALLOW) \
   X(inotify_add_watch, 254, 27, ALLOW) X(inotify_rm_watch, 255, 28, ALLOW) \
   X(migrate_pages, 256, 238, DENY) X(openat, 257, 56, ALLOW) X(mkdirat, 258, 34, ALLOW) \
   X(mknodat, 259, 33, ALLOW) X(fchownat, 260, 54, ALLOW) X(futimesat, 261, -1, ALLOW) \
@@ -118,12 +118,12 @@
   X(inotify_init1, 294, 26, ALLOW) X(preadv, 295, 69, ALLOW) X(pwritev, 296, 70, ALLOW) \
   X(rt_tgsigqueueinfo, 297, 240, ALLOW) X(perf_event_open, 298, 241, DENY) \
   X(recvmmsg, 299, 243, ALLOW) X(fanotify_init, 300, 262, DENY) X(fanotify_mark, 301, 263, DENY) \
-  X(prlimit64, 302, 261, ALLOW) X(name_to_handle_at, 303, 264, DENY) \
+  X(prlimit64, 302, 261, CHECK_PID) X(name_to_handle_at, 303, 264, DENY) \
   X(open_by_handle_at, 304, 265, DENY) X(clock_adjtime, 305, 266, DENY) \
   X(syncfs, 306, 267, ALLOW) X(sendmmsg, 307, 269, ALLOW) X(setns, 308, 268, DENY) \
   X(getcpu, 309, 168, ALLOW) X(process_vm_readv, 310, 270, DENY) \
   X(process_vm_writev, 311, 271, DENY) X(kcmp, 312, 272, DENY) X(finit_module, 313, 273, DENY) \
-  X(sched_setattr, 314, 274, ALLOW) X(sched_getattr, 315, 275, ALLOW) \
+  X(sched_setattr, 314, 274, CHECK_PID) X(sched_getattr, 315, 275, ALLOW) \
   X(renameat2, 316, 276, ALLOW) X(seccomp, 317, 277, ALLOW) X(getrandom, 318, 278, ALLOW) \
   X(memfd_create, 319, 279, ALLOW) X(kexec_file_load, 320, 294, DENY) X(bpf, 321, 280, DENY) \
   X(execveat, 322, 281, ALLOW) X(userfaultfd, 323, 282, DENY) X(membarrier, 324, 283, ALLOW) \
