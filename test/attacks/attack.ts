@@ -15,7 +15,7 @@ import type { FailureReason } from "../../protocol/outcome.ts";
 export interface Bait {
   /** A folder that everybody may write, with a file `secret` that everybody may read. */
   openFolder: string;
-  /** A folder that only the agent's user may enter, with a file `secret`. */
+  /** A folder that only the agent's user may enter, with files `secret` and `secret.json`. */
   closedFolder: string;
   /** What stands in both secrets, in the agent's environment and on a victim's command line. */
   secret: string;
@@ -26,6 +26,10 @@ export interface Bait {
   abstractName: string;
   /** A Unix socket in `openFolder`, as an engine's socket would be. */
   socketPath: string;
+  /** System V shared memory and message queue, and a file of shared memory, open to everybody. */
+  sharedMemoryId: number;
+  messageQueueId: number;
+  sharedMemoryFile: string;
 }
 
 export interface Aftermath {
@@ -36,19 +40,26 @@ export interface Aftermath {
   keepIn: string;
 }
 
+export type AttackEnd = FailureReason | "succeeded";
+
 export interface Attack {
   name: string;
   /** Completes "a task that ...". */
   does: string;
   run: SandboxRun;
   /** How it may end. Absent: any end will do, as long as nothing is breached. */
-  ends?: readonly (FailureReason | "succeeded")[];
+  ends?: readonly AttackEnd[];
+  /** Where a level ends it otherwise, without being breached. */
+  endsAt?: Partial<Record<BoxLevel, readonly AttackEnd[]>>;
   limits?: Partial<BoxLimits>;
   timeoutMs?: number;
+  compileTimeoutMs?: number;
   outputLimitBytes?: number;
   files?: readonly InputFile[];
   outputs?: Partial<OutputRules>;
   stdin?: string;
+  /** A task beside it, of somebody else: says `ready`, and must come to a good end. */
+  beside?: SandboxRun;
   /** A second task that looks for what this one left. */
   next?: SandboxRun;
   /** Levels that do not claim to hold it, with the reason. */
@@ -81,6 +92,10 @@ export function node(code: string): SandboxRun {
 
 export function pythonFunction(code: string): SandboxRun {
   return { kind: "function", runtime: "python", code, function: "main" };
+}
+
+export function code(language: string, text: string): SandboxRun {
+  return { kind: "code", language, code: text, args: [] };
 }
 
 export function nodeFunction(code: string): SandboxRun {

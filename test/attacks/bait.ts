@@ -1,6 +1,6 @@
 // What attacks go for, laid out on this host: files, a victim process, listeners. All of it is ours
 // and is gone after the round; whether somebody bit is seen here.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -41,6 +41,9 @@ export class LaidBait implements AsyncDisposable {
     mkdirSync(closedFolder, { mode: 0o700 });
     writeFileSync(join(openFolder, "secret"), secret, { mode: 0o666 });
     writeFileSync(join(closedFolder, "secret"), secret, { mode: 0o600 });
+    writeFileSync(join(closedFolder, "secret.json"), JSON.stringify(secret), { mode: 0o600 });
+    const sharedMemoryFile = `/dev/shm/bait-${randomUUID()}`;
+    writeFileSync(sharedMemoryFile, secret, { mode: 0o666 });
     const victim = spawn(process.execPath, ["-e", victimProgram, "--", `--password=${secret}`], {
       stdio: ["ignore", "pipe", "inherit"],
       env: { VICTIM_SECRET: secret },
@@ -54,6 +57,9 @@ export class LaidBait implements AsyncDisposable {
       port: 0,
       abstractName: `bait-${randomUUID()}`,
       socketPath: join(openFolder, "engine.sock"),
+      sharedMemoryId: makeIpc("-M", "4096"),
+      messageQueueId: makeIpc("-Q"),
+      sharedMemoryFile,
     });
     await laid.#listen();
     return laid;
@@ -93,6 +99,9 @@ export class LaidBait implements AsyncDisposable {
       PORT: String(bait.port),
       ABSTRACT: bait.abstractName,
       SOCKET: bait.socketPath,
+      SHMID: String(bait.sharedMemoryId),
+      MSGID: String(bait.messageQueueId),
+      SHMFILE: bait.sharedMemoryFile,
     };
     return text.replaceAll(/\{([A-Z]+)\}/g, (whole, word: string) => names[word] ?? whole);
   }
@@ -118,6 +127,9 @@ export class LaidBait implements AsyncDisposable {
         await closed;
       }),
     );
+    const { sharedMemoryId, messageQueueId, sharedMemoryFile } = this.bait;
+    execFileSync("ipcrm", ["-m", String(sharedMemoryId), "-q", String(messageQueueId)]);
+    rmSync(sharedMemoryFile, { force: true });
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -133,6 +145,14 @@ export class LaidBait implements AsyncDisposable {
     if (address !== null && typeof address === "object") this.bait.port = address.port;
     chmodSync(this.bait.socketPath, 0o777);
   }
+}
+
+/** Its id; everybody may use it. */
+function makeIpc(...words: string[]): number {
+  const said = execFileSync("ipcmk", [...words, "-p", "0666"], { encoding: "utf8" });
+  const id = /: (\d+)/.exec(said)?.[1];
+  if (id === undefined) throw new Error(`ipcmk said ${said}`);
+  return Number(id);
 }
 
 const victimProgram = "setInterval(() => {}, 1000); console.log('ready')";

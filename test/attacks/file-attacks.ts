@@ -145,16 +145,18 @@ os.wait()`),
     name: "result-symlink",
     does: "makes its result file a link to the host's",
     after: (aftermath) =>
-      JSON.stringify(aftermath.end.result ?? "").includes(aftermath.bait.secret)
+      JSON.stringify(aftermath.end).includes(aftermath.bait.secret)
         ? "the result is the secret"
         : undefined,
-    run: bash(`ln -sf {CLOSED}/secret "$EDGEDAG_RESULT"`),
+    ends: ["bad-result"],
+    run: bash(`ln -sf {CLOSED}/secret.json "$EDGEDAG_RESULT"; ls -l "$EDGEDAG_RESULT"`),
   },
   {
     name: "result-fifo",
     does: "makes its result file a pipe",
+    ends: ["bad-result"],
     // A pipe made in gVisor is one of its own kernel: the host sees no file there.
-    ends: ["bad-result", "succeeded"],
+    endsAt: { gvisor: ["bad-result", "succeeded"] },
     run: bash(`rm -f "$EDGEDAG_RESULT"; mkfifo "$EDGEDAG_RESULT"`),
   },
   {
@@ -190,5 +192,33 @@ except OSError as e: print(e); sys.exit(1)`),
     run: bash(
       `d=$(dirname "$EDGEDAG_RESULT"); rm -rf "$d"/* 2>/dev/null; mv "$d" "$d.x" 2>/dev/null && ln -s {OPEN} "$d"; rm -rf ./* ; true`,
     ),
+  },
+  {
+    name: "result-hard-link",
+    does: "makes its result file a hard link to the host's",
+    after: (aftermath) =>
+      JSON.stringify(aftermath.end).includes(aftermath.bait.secret)
+        ? "the result is the secret"
+        : undefined,
+    run: bash(
+      `rm -f "$EDGEDAG_RESULT"; ln {CLOSED}/secret.json "$EDGEDAG_RESULT" || ln {OPEN}/secret "$EDGEDAG_RESULT"; true`,
+    ),
+  },
+  {
+    name: "work-swapped",
+    does: "replaces its working folder by a link to the host's",
+    outputs: { patterns: ["**"] },
+    after: keptNothingForeign,
+    run: bash(
+      'w=$PWD; cd /; mv "$w" "$w.x"; rmdir "$w"; ln -s {CLOSED} "$w" || ln -sfn {CLOSED} "$w"; ls -ld "$w"; true',
+    ),
+  },
+  {
+    name: "input-overwritten",
+    does: "turns its input files into links before the agent reads outputs of the same names",
+    files: [{ path: "in/a", content: "mine" }],
+    outputs: { patterns: ["in/**"] },
+    after: keptNothingForeign,
+    run: bash("ln -sf {CLOSED}/secret in/a; ln -s {CLOSED} in/folder; ls -l in"),
   },
 ];

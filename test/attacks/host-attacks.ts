@@ -109,7 +109,7 @@ for pid in {1, os.getppid(), {VICTIM}}:
     for fd in range(12): 
         p = "/proc/%d/fd/%d" % (pid, fd)
         try: os.close(os.open(p, os.O_RDWR | os.O_NONBLOCK))
-        except OSError: continue
+        except OSError as e: print("refused", e); continue
         if os.path.realpath(p) != os.path.realpath("/proc/self/fd/%d" % min(fd, 2)) and "null" not in os.readlink(p): BREACH(p + " " + os.readlink(p))`),
   },
   {
@@ -144,7 +144,7 @@ for p in ("/sys/power/state", "/sys/kernel/mm/transparent_hugepage/enabled", "/s
 import glob
 for p in glob.glob("/sys/fs/cgroup/**/cgroup.procs", recursive=True)[:400] + ["/sys/fs/cgroup/cgroup.procs"]:
     try: fd = os.open(p, os.O_WRONLY)
-    except OSError: continue
+    except OSError as e: print("refused", e); continue
     try: os.write(fd, b"0"); BREACH(p)
     except OSError as e: print(p, e)
     os.close(fd)`),
@@ -157,7 +157,7 @@ import glob
 for pattern in ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us", "cpu.max", "notify_on_release", "cgroup.subtree_control"):
     for p in glob.glob("/sys/fs/cgroup/**/" + pattern, recursive=True)[:200]:
         try: os.close(os.open(p, os.O_WRONLY)); BREACH(p)
-        except OSError: pass`),
+        except OSError as e: print("refused", e)`),
   },
   {
     name: "cgroup-mount",
@@ -241,6 +241,7 @@ for k, v in os.environ.items():
 for fd in os.listdir("/proc/self/fd"):
     try: to = os.readlink("/proc/self/fd/" + fd)
     except OSError: continue
+    print(fd, to)
     if int(fd) > 2 and not to.startswith("/proc"): BREACH("%s -> %s" % (fd, to))`),
   },
   {
@@ -251,9 +252,24 @@ for fd in os.listdir("/proc/self/fd"):
   {
     name: "shared-memory",
     does: "finds shared memory and message queues of the host",
-    run: bash(
-      `command -v ipcs >/dev/null || exit 0; ipcs -m | grep -q '^0x0000ed6e' && echo BREACH segment; true`,
-    ),
+    run: python(`
+libc = ctypes.CDLL(None, use_errno=True); libc.shmat.restype = ctypes.c_long
+got = libc.shmat({SHMID}, None, 0)
+if got == -1: print("refused shmat", errno.errorcode.get(ctypes.get_errno()))
+else: BREACH("shared memory of the host")
+got = libc.msgctl({MSGID}, 2, ctypes.create_string_buffer(512))
+if got == -1: print("refused msgctl", errno.errorcode.get(ctypes.get_errno()))
+else: BREACH("message queue of the host")
+tries("file", lambda: open("{SHMFILE}").read())`),
     unclaimed: aboveSubprocess,
+  },
+  {
+    name: "cgroup-user-namespace",
+    does: "mounts its control groups in a user namespace, to raise their limits",
+    run: bash(`mkdir c; unshare -UrmC sh -c '
+for o in memory pids cpu; do mount -t cgroup -o $o none c && break; done || mount -t cgroup2 none c || exit 0
+for f in c/memory.limit_in_bytes c/memory.max c/pids.max c/release_agent c/notify_on_release c/cgroup.procs c/tasks; do
+  [ -e $f ] || continue; (echo 1 >$f) 2>/dev/null && echo BREACH wrote $f || echo refused $f
+done; mkdir c/mine && echo BREACH made a group; true'; true`),
   },
 ];

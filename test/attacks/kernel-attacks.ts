@@ -150,6 +150,13 @@ refuses("perf_event_open", call((298, 241), ctypes.create_string_buffer(attr), 0
     `refuses("userfaultfd", call((323, 282), 1 | 0x80000))`,
   ),
   byCall(
+    "userfaultfd-device",
+    "makes a user fault descriptor by the device",
+    `
+import fcntl
+tries("userfaultfd", lambda: fcntl.ioctl(os.open("/dev/userfaultfd", os.O_RDWR), 0xAA00, 1))`,
+  ),
+  byCall(
     "io-uring",
     "sets up an io_uring",
     `refuses("io_uring_setup", call((425, 425), 8, ctypes.create_string_buffer(120)))`,
@@ -274,6 +281,7 @@ m = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 m.write(b"\\x53\\xb8\\x14\\x00\\x00\\x00\\xcd\\x80\\x5b\\xc3")
 f = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
 got = f()
+print(got)
 if got == os.getpid(): BREACH("int 0x80 gave %d" % got)`,
     {
       unclaimed: { ...aboveSubprocess, docker: "Docker's own filter allows 32-bit calls" },
@@ -285,6 +293,7 @@ if got == os.getpid(): BREACH("int 0x80 gave %d" % got)`,
     `
 if ARM: sys.exit(0)
 got = call((0x40000000 + 39, -1))
+print(got)
 if got == os.getpid(): BREACH("x32 getpid gave %d" % got)`,
     {
       unclaimed: {
@@ -343,6 +352,7 @@ import subprocess
 for p in (["su", "-c", "id -u"], ["mount", "--bind", "/", "/mnt"], ["sudo", "-n", "id", "-u"], ["newgrp", "root"], ["passwd", "-S"]):
     try: got = subprocess.run(p, capture_output=True, text=True, timeout=3, stdin=subprocess.DEVNULL)
     except Exception as e: print(repr(e)[:80]); continue
+    print(p[0], got.returncode, got.stderr[:80])
     if got.returncode == 0 and got.stdout.strip() == "0": BREACH(" ".join(p))`,
     { unclaimed: {} },
   ),

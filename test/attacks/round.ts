@@ -28,9 +28,13 @@ export interface Verdict {
   /** Everything that went wrong; empty when it was held. */
   breaches: string[];
   ended: string;
+  /** The outcome, its beginning. */
+  detail: string;
   wallMs: number;
   /** The longest that the agent's event loop did not turn, milliseconds. */
   stallMs: number;
+  /** The language of the attack is not there at this level, so nothing was tried. */
+  isAbsent?: true;
   /** What the attack wrote, its end. */
   said: string;
 }
@@ -49,6 +53,7 @@ export async function attack(attacked: Attack, parts: RoundParts): Promise<Verdi
   const timeoutMs = attacked.timeoutMs ?? 15_000;
   const stalls = new Stalls();
   const companion = attacked.isBomb === true ? new Companion(parts) : undefined;
+  const beside = await startBeside(attacked, parts);
   const began = performance.now();
   const first = await carryOut(attacked, attacked.run, parts, timeoutMs);
   const wallMs = performance.now() - began;
@@ -57,8 +62,9 @@ export async function attack(attacked: Attack, parts: RoundParts): Promise<Verdi
     breaches.push(...first.said.split("\n").filter((line) => line.startsWith("BREACH")));
     if (first.said.includes("cannot be preloaded")) breaches.push("it has the agent's LD_PRELOAD");
     const how = describeEnd(first.end);
-    if (attacked.ends !== undefined && !attacked.ends.some((end) => end === how)) {
-      breaches.push(`it ended as ${how}, not as ${attacked.ends.join(" or ")}`);
+    const ends = attacked.endsAt?.[level] ?? attacked.ends;
+    if (ends !== undefined && !ends.some((end) => end === how)) {
+      breaches.push(`it ended as ${how}, not as ${ends.join(" or ")}`);
     }
     const seen = await attacked.after?.({
       end: first.end,
@@ -78,6 +84,8 @@ export async function attack(attacked: Attack, parts: RoundParts): Promise<Verdi
       }
     }
   }
+  const harm = await beside?.();
+  if (harm !== undefined) breaches.push(harm);
   const left = await leftovers(first?.token);
   if (left.length > 0) breaches.push(`processes were left: ${left.join(", ")}`);
   const others = await companion?.end();
@@ -93,10 +101,18 @@ export async function attack(attacked: Attack, parts: RoundParts): Promise<Verdi
     isHeld: breaches.length === 0,
     breaches,
     ended: first === undefined ? "not at all" : describeEnd(first.end),
+    detail: JSON.stringify(first?.end.outcome ?? "").slice(0, 500),
     wallMs,
     stallMs,
     said: first?.said.slice(-2_000) ?? "",
+    ...(isAbsent(attacked, first) ? { isAbsent: true } : {}),
   };
+}
+
+function isAbsent({ run }: Attack, carried: Carried | undefined): boolean {
+  if (run.kind !== "code" || carried === undefined) return false;
+  const how = describeEnd(carried.end);
+  return how === "spawn" || how === "sandbox";
 }
 
 interface Carried {
@@ -113,6 +129,7 @@ async function carryOut(
   run: SandboxRun,
   { subject, level, laid, keepFolder }: RoundParts,
   timeoutMs: number,
+  heard: (said: string) => void = () => {},
 ): Promise<Carried | undefined> {
   lastToken += 1;
   const token = `${process.pid}-${lastToken}`;
@@ -139,6 +156,9 @@ async function carryOut(
       outputLimitBytes: attacked.outputLimitBytes ?? mebibyte,
       timeoutMs,
       graceMs,
+      ...(attacked.compileTimeoutMs === undefined
+        ? {}
+        : { compileTimeoutMs: attacked.compileTimeoutMs }),
       outputs: { patterns: [], maxCount: 100, maxBytes: 64 * mebibyte, ...attacked.outputs },
       keepIn,
       ...(attacked.stdin === undefined ? {} : { stdin: attacked.stdin }),
@@ -146,7 +166,9 @@ async function carryOut(
     {
       started: () => {},
       output: (_stream, bytes) => {
-        if (said.length < 200_000) said += bytes.toString("latin1");
+        if (said.length >= 200_000) return;
+        said += bytes.toString("latin1");
+        heard(said);
       },
       ended: (end) => resolve(end === "returned" ? undefined : end),
     },
@@ -161,6 +183,25 @@ async function carryOut(
   const end = await promise;
   clearTimeout(net);
   return end === undefined ? undefined : { end, said, keepIn, token };
+}
+
+/** Somebody else's task that is in its midst; resolves to a look at how it went. */
+async function startBeside(
+  { beside }: Attack,
+  parts: RoundParts,
+): Promise<(() => Promise<string | undefined>) | undefined> {
+  if (beside === undefined) return undefined;
+  const other: Attack = { name: "beside", does: "does its work", run: beside };
+  const ready = Promise.withResolvers<void>();
+  const going = carryOut(other, beside, parts, 20_000, (said) => {
+    if (said.includes("ready")) ready.resolve();
+  });
+  await Promise.race([ready.promise, going]);
+  return async () => {
+    const carried = await going;
+    const how = carried === undefined ? "not at all" : describeEnd(carried.end);
+    return how === "succeeded" ? undefined : `the task beside it ended as ${how}`;
+  };
 }
 
 function withBait(run: SandboxRun, laid: LaidBait): SandboxRun {

@@ -1,5 +1,5 @@
 // Attacks of functions on the worker that carries them and on the task that comes after them.
-import { type Attack, nodeFunction, python, pythonFunction } from "./attack.ts";
+import { type Aftermath, type Attack, nodeFunction, python, pythonFunction } from "./attack.ts";
 
 const frame = `
 import os, struct
@@ -18,6 +18,9 @@ const failed = [
   "exit-code",
   "lost",
 ] as const;
+const toldNoSecret = ({ end, bait }: Aftermath) =>
+  JSON.stringify(end).includes(bait.secret) ? "the result is the secret" : undefined;
+
 const finder = (look: string) =>
   pythonFunction(`
 import os, sys, threading, glob
@@ -97,7 +100,7 @@ def main(): os._exit(0)`),
   {
     name: "exit-zero-node",
     does: "ends Node.js with code 0 before it returns",
-    ends: ["bad-result", "succeeded"],
+    ends: ["bad-result"],
     run: nodeFunction("export function main() { process.reallyExit(0); }"),
   },
   {
@@ -238,16 +241,56 @@ if got >= 0: BREACH("segment %d" % got); libc.shmctl(got, 0, 0)`),
     unclaimed: { subprocess: "System V IPC is the host's" },
   },
   {
-    name: "sibling-kill",
-    does: "kills the boxes of others by process id",
-    run: python(`
-mine = {1, os.getpid(), os.getppid()}
-for pid in range(2, 40000):
-    if pid in mine: continue
-    try: os.kill(pid, 0)
-    except OSError: continue
-    try: same = os.stat("/proc/%d" % pid).st_uid == os.getuid()
-    except OSError: continue
-    if not same: BREACH("may signal %d of another user" % pid)`),
+    name: "value-file-forged",
+    does: "names a file of the agent as its large result",
+    ends: failed,
+    after: toldNoSecret,
+    run: pythonFunction(`${frame}
+def main():
+    text = b'{"done":[{"id":1,"ok":true,"resultFile":"{CLOSED}/secret.json","sizeBytes":43}]}'
+    put(struct.pack("<I", len(text)) + text)
+    os._exit(0)`),
+  },
+  {
+    name: "value-file-link",
+    does: "puts a link to a file of the agent where its large result should be",
+    ends: failed,
+    after: toldNoSecret,
+    run: pythonFunction(`${frame}
+def main():
+    link = os.environ["EDGEDAG_SHM"] + "/1-1.json"
+    os.symlink("{CLOSED}/secret.json", link)
+    text = b'{"done":[{"id":1,"ok":true,"resultFile":"%s","sizeBytes":43}]}' % link.encode()
+    put(struct.pack("<I", len(text)) + text)
+    os._exit(0)`),
+  },
+  {
+    name: "frame-descriptors",
+    does: "passes thousands of descriptors through the worker's channel",
+    isBomb: true,
+    timeoutMs: 3000,
+    run: pythonFunction(`${frame}
+import array, socket
+def main():
+    fds = array.array("i", [0] * 250)
+    for fd in range(3, 260):
+        try:
+            if "socket" not in os.readlink("/proc/self/fd/%d" % fd): continue
+        except OSError: continue
+        channel = socket.socket(fileno=os.dup(fd))
+        sent = 0
+        try:
+            for _ in range(2000):
+                channel.sendmsg([b"x" if sent else struct.pack("<I", 60000)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+                sent += 250
+        except OSError as e: print(e, flush=True)
+        print("sent", sent, flush=True)`),
+  },
+  {
+    name: "worker-stopped",
+    does: "stops the worker, so that nobody reads its channel",
+    ends: ["timeout"],
+    timeoutMs: 700,
+    run: pythonFunction("import os, signal\ndef main(): os.kill(os.getpid(), signal.SIGSTOP)"),
   },
 ];
