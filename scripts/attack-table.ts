@@ -54,10 +54,6 @@ for (const level of levels.filter((level) => wanted.includes(level))) {
     }
   }
 }
-const out = values.out ?? join(root, "docs/attacks.md");
-writeFileSync(out, tableOf(new Map(levels.map((level) => [level, roundsOf(level)]))));
-console.log(`written: ${out}`);
-process.exitCode = code;
 
 /** The rounds of the last `--rounds`; without any, what a plain test left. */
 function roundsOf(level: Level): Round[] {
@@ -182,3 +178,8 @@ class Notes {
     return [...this.#numbers].map(([reason, number]) => `${number}. ${reason}`);
   }
 }
+
+const out = values.out ?? join(root, "docs/attacks.md");
+writeFileSync(out, tableOf(new Map(levels.map((level) => [level, roundsOf(level)]))));
+console.log(`written: ${out}`);
+process.exitCode = code;
