@@ -230,8 +230,9 @@ for k, v in os.environ.items():
     name: "command-line-secrets",
     does: "finds secrets on command lines",
     ...isolated,
+    // The brackets keep it from finding itself.
     run: bash(
-      `cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -x -e '--password={SECRET}' >/dev/null && echo BREACH found; true`,
+      `cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -x -e '[-]-password={SECRET}' >/dev/null && echo BREACH found; true`,
     ),
   },
   {
