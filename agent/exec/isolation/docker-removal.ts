@@ -65,7 +65,12 @@ export class DockerRemoval {
   /** Throws BoxError with those that are not gone after `limitMs`. */
   async close(limitMs: number): Promise<void> {
     const all = Promise.all(this.#first.values()).then(() => Promise.all(this.#pending.values()));
-    await Promise.race([all, delay(limitMs, undefined, { signal: this.#closing.signal })]);
+    const won = new AbortController();
+    const late = delay(limitMs, undefined, { signal: won.signal }).catch((error: unknown) => {
+      if (!won.signal.aborted) throw error;
+    });
+    await Promise.race([all, late]);
+    won.abort();
     const left = [...this.#first.keys(), ...this.#pending.keys()];
     this.#closing.abort();
     await all;
