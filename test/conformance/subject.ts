@@ -100,6 +100,8 @@ export class Subject {
       },
       output: (stream, bytes) => {
         chunks[stream].push(Buffer.from(bytes));
+        // Nobody waits during output of many megabytes.
+        if (waiting.length === 0) return;
         const text = Buffer.concat(chunks.stdout).toString();
         for (const wait of waiting) if (text.includes(wait.text)) wait.done();
       },

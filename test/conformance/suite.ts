@@ -1,9 +1,11 @@
 // The whole conformance suite, for one level, on what this machine has of it: called by one test file
 // for each level, so that each is a process of its own.
-import { accessSync, constants, statSync } from "node:fs";
-import { delimiter, dirname } from "node:path";
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
 import type { Test } from "tap";
 import type { BoxLevel } from "../../agent/exec/isolation/box.ts";
+import { run } from "../e2e/command.ts";
+import { root } from "../isolation/isolation-rig.ts";
 import { type OpenedLevel, openLevel } from "../isolation/open-level.ts";
 import { edges } from "./edges.ts";
 import { functions, languages } from "./functions.ts";
@@ -19,7 +21,7 @@ const parts = { programs, limits, edges, functions };
 export async function registerConformance(t: Test, level: BoxLevel): Promise<void> {
   // Programs in another user's closed home are none for the users of boxes without a root of their own.
   if (level === "subprocess") process.env.PATH = openPath(process.env.PATH ?? "");
-  const env = { EDGEDAG_POOL_SIZE: "2" };
+  const env = { EDGEDAG_POOL_SIZE: "2", EDGEDAG_LANGUAGES: await ownLanguages(t) };
   const opened = await openLevel(level, { env });
   if (typeof opened === "string") {
     t.plan(0, opened);
@@ -51,6 +53,21 @@ function lacking({ level, isolation }: OpenedLevel, language: string): string | 
       : `the image of the test has no ${language}`;
   }
   return isolation.languages.has(language) ? undefined : `this host has no ${language}`;
+}
+
+/** Go with its standard library compiled, as an operator would have it who waits for it often. */
+async function ownLanguages(t: Test): Promise<string> {
+  const service = `${root}/scripts/test-services`;
+  for (const name of ["rust", "go-cache"]) {
+    const made = await run(service, [name], { timeoutMs: 200_000 });
+    if (made.code !== 0) t.comment(`${name}: ${made.stderr.trim()}`);
+  }
+  const file = join(root, "agent/exec/isolation/languages/go.json");
+  const go = JSON.parse(readFileSync(file, "utf8"));
+  const cache = join(root, "build/go-cache");
+  go.env.GOCACHE = cache;
+  go.toolchains.push(cache);
+  return t.testdir({ "go.json": JSON.stringify(go) });
 }
 
 function openPath(path: string): string {
