@@ -1,6 +1,6 @@
 // What attacks go for, laid out on this host: files, a victim process, listeners. All of it is ours
 // and is gone after the round; whether somebody bit is seen here.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -130,6 +130,7 @@ export class LaidBait implements AsyncDisposable {
     const { sharedMemoryId, messageQueueId, sharedMemoryFile } = this.bait;
     execFileSync("ipcrm", ["-m", String(sharedMemoryId), "-q", String(messageQueueId)]);
     rmSync(sharedMemoryFile, { force: true });
+    clearLeftovers();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -146,6 +147,20 @@ export class LaidBait implements AsyncDisposable {
     chmodSync(this.bait.socketPath, 0o777);
   }
 }
+
+/** What attacks leave on the host where a level does not claim to hold that. */
+function clearLeftovers(): void {
+  for (const path of leftOnHost) rmSync(path, { force: true });
+  // It tells by its code that there is no such segment, as it should be.
+  spawnSync("ipcrm", ["-M", "0xed6f"], { stdio: "ignore" });
+}
+
+const leftOnHost = [
+  "/tmp/edgedag-left",
+  "/tmp/bomb",
+  "/dev/shm/edgedag-left",
+  "/dev/shm/edgedag-bomb",
+];
 
 /** Its id; everybody may use it. */
 function makeIpc(...words: string[]): number {
