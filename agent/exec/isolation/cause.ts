@@ -19,6 +19,9 @@ export interface Story {
   isStopped: boolean;
 }
 
+/** A shell's own, when the program that it ran was ended by SIGXFSZ. */
+const shellExitOfFileSize = 128 + 25;
+
 export function outcomeOf(story: Story): Outcome {
   const failure = limitFailure(story);
   if (failure !== undefined) return { kind: "failed", failure };
@@ -35,7 +38,9 @@ function limitFailure({ spec, ran, exceeded, boxEnd, isFull }: Story): Failure |
   if (limit !== undefined) return failureOfLimit(limit, spec, ran.timeoutMs);
   if (ran.failure === undefined) return undefined;
   const { fileSizeBytes, diskBytes } = spec.limits;
-  if (ran.facts.signal === "SIGXFSZ" && fileSizeBytes !== undefined) {
+  const { signal, exitCode } = ran.facts;
+  const isFileTooLarge = signal === "SIGXFSZ" || exitCode === shellExitOfFileSize;
+  if (isFileTooLarge && fileSizeBytes !== undefined) {
     return { reason: "disk-limit", limitBytes: fileSizeBytes };
   }
   return isFull ? { reason: "disk-limit", limitBytes: diskBytes } : undefined;
