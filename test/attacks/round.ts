@@ -1,6 +1,6 @@
 // Carries out one attack at one level and says whether it was held. The agent must stay lively
 // meanwhile: its heartbeat is measured, and during bombs other tasks must go on.
-import { readdirSync, readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AttemptEnd, AttemptListener } from "../../agent/exec/attempt.ts";
 import type { BoxLevel } from "../../agent/exec/isolation/box.ts";
@@ -224,22 +224,27 @@ async function leftovers(token: string | undefined): Promise<string[]> {
   if (token === undefined) return [];
   let found: string[] = [];
   for (let look = 0; look < 10; look++) {
-    found = marked(`${marker}=${token}`);
+    found = await marked(`${marker}=${token}`);
     if (found.length === 0) return [];
     await sleep(100); // "the whole tree is gone within a second"
   }
   return found;
 }
 
-function marked(mark: string): string[] {
-  return readdirSync("/proc").filter((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      return readFileSync(`/proc/${name}/environ`, "latin1").split("\0").includes(mark);
-    } catch {
-      return false; // it has gone in the meantime
-    }
-  });
+/** Not at once: reading the environment of a process that is short of memory may wait for it. */
+async function marked(mark: string): Promise<string[]> {
+  const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    names.map(async (name) => {
+      try {
+        const environ = await readFile(`/proc/${name}/environ`, "latin1");
+        return environ.split("\0").includes(mark);
+      } catch {
+        return false; // it has gone in the meantime
+      }
+    }),
+  );
+  return names.filter((_name, i) => found[i]);
 }
 
 /** A heartbeat: how late the event loop was at worst. */
