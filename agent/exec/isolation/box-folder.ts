@@ -97,7 +97,8 @@ export class BoxFolders {
       await rmdir(path);
       throw error;
     }
-    const folder = new SlotFolder({ path, uid, mounter, release: () => this.#used.delete(slot) });
+    const release = () => this.#used.delete(slot);
+    const folder = new SlotFolder({ path, uid, mounter, diskBytes, release });
     try {
       // Root's own: the task must not be able to rename the two folders, or to put others beside.
       if (uid !== undefined) await chmod(path, 0o711);
@@ -117,6 +118,7 @@ interface SlotOptions {
   path: string;
   uid: number | undefined;
   mounter: TmpfsMounter | undefined;
+  diskBytes: number;
   release(): void;
 }
 
@@ -127,20 +129,26 @@ class SlotFolder implements BoxFolder {
   readonly #path: string;
   readonly #mounter: TmpfsMounter | undefined;
   readonly #release: () => void;
+  /** What it is limited to; undefined while that is being changed. */
+  #diskBytes: number | undefined;
   #isDisposed = false;
 
-  constructor({ path, uid, mounter, release }: SlotOptions) {
+  constructor({ path, uid, mounter, diskBytes, release }: SlotOptions) {
     this.work = join(path, "work");
     this.io = join(path, "io");
     this.uid = uid;
     this.#path = path;
     this.#mounter = mounter;
+    this.#diskBytes = diskBytes;
     this.#release = release;
   }
 
   async setLimit(diskBytes: number): Promise<void> {
+    if (diskBytes === this.#diskBytes) return;
+    this.#diskBytes = undefined;
     const resized = await this.#mounter?.resizeTmpfs(this.#path, tmpfsSize(diskBytes));
     check(resized, `resizing ${this.#path}`);
+    this.#diskBytes = diskBytes;
   }
 
   async isFull(): Promise<boolean> {

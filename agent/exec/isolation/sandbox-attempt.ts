@@ -2,6 +2,7 @@
 // limits, runs the task, is measured and destroyed, and what the task left is collected. Knows
 // nothing of DAGs; what a box is at each level others know.
 import { randomBytes } from "node:crypto";
+import { lstatSync } from "node:fs";
 import { chown, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -234,7 +235,11 @@ class Sandboxed implements SandboxAttempt {
   /** The file that holds the result, if it may be in one. */
   #resultNameOf(box: Box, ran: Ran, outcome: Outcome): string | undefined {
     if (outcome.kind !== "succeeded") return undefined;
-    if (this.#spec.run.kind !== "function") return this.#resultName;
+    if (this.#spec.run.kind !== "function") {
+      // The program has ended without one, as most do: there is nothing to wait for.
+      const isThere = mayBeThere(join(box.folder.io, this.#resultName));
+      return isThere ? this.#resultName : undefined;
+    }
     if (ran.resultFile === undefined) return undefined;
     const prefix = `${box.inside.io}/`;
     const name = ran.resultFile.startsWith(prefix) ? ran.resultFile.slice(prefix.length) : "";
@@ -320,6 +325,14 @@ function addResult(end: AttemptEnd, read: ReadResult): void {
   if (read.kind === "value" && read.result !== null) end.result = read.result;
   if (read.kind === "bad") {
     end.outcome = { kind: "failed", failure: { reason: "bad-result", detail: read.detail } };
+  }
+}
+
+function mayBeThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true; // whoever reads it tells what is wrong with it
   }
 }
 

@@ -23,7 +23,6 @@ import {
   type BoxMaker,
 } from "./box.ts";
 import {
-  checkArmed,
   mergeRlimits,
   processRlimits,
   resourceLimits,
@@ -188,15 +187,11 @@ class SubprocessBox implements Box {
     };
   }
 
-  async arm(limits: BoxLimits, arming: Pick<Arming, "graceMs">): Promise<void> {
+  /** A runner that waits is armed with its call, in order, and with all limits of the box. */
+  async arm(limits: BoxLimits): Promise<void> {
     this.#limits = limits;
     this.#ended = [];
-    const armed = [...this.#live].map(({ process }) => process.arm?.(this.#arming(arming)));
-    const [errors] = await Promise.all([
-      Promise.all(armed),
-      this.folder.setLimit(limits.diskBytes),
-    ]);
-    checkArmed(errors.find((error) => error !== undefined));
+    await this.folder.setLimit(limits.diskBytes);
   }
 
   async usage(): Promise<Usage | undefined> {
