@@ -25,10 +25,13 @@ const allRows = [
   "launcher",
   "worker-roundtrip",
   "scheduler",
+  "isolation",
 ];
 const rowLimitMs = 90_000;
+/** An engine is started and an image made before anything is measured. */
+const longRows: { readonly [row: string]: number } = { isolation: 300_000 };
 /** Beyond it the rows that are left are named and not run. */
-const totalLimitMs = 345_000;
+const totalLimitMs = 645_000;
 const usage = `usage: npm run bench -- [--quick] [--write] [--label text] [row...]
   --quick  small sizes and few rounds: to see that the rows work
   --write  put the table into docs/performance.md; needs all rows
@@ -86,7 +89,7 @@ for (const [i, row] of rows.entries()) {
   const result =
     leftMs < 1000
       ? { failed: `not run: ${totalLimitMs / 1000} s were over` }
-      : await runRow(row, Math.min(rowLimitMs, leftMs));
+      : await runRow(row, Math.min(longRows[row] ?? rowLimitMs, leftMs));
   const seconds = Math.round((performance.now() - from) / 100) / 10;
   if ("failed" in result) process.stderr.write(`  FAILED: ${result.failed}\n`);
   report.rows.push({ row, load, seconds, ...result });

@@ -20,6 +20,10 @@ export interface OpenedLevel extends AsyncDisposable {
   /** What the agent had to complain of. */
   problems: string[];
   tag: string;
+  /** Of level docker's engine. */
+  socketPath?: string;
+  /** Of level gvisor. */
+  runsc?: string;
 }
 
 export interface OpenOptions {
@@ -86,6 +90,8 @@ export async function openLevel(
     report,
     problems,
     tag,
+    ...(engine === undefined ? {} : { socketPath: engine.socketPath }),
+    ...(settings.EDGEDAG_RUNSC === undefined ? {} : { runsc: settings.EDGEDAG_RUNSC }),
     [Symbol.asyncDispose]: async () => {
       await isolation.close();
       await launcher.close();
