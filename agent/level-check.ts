@@ -1,8 +1,8 @@
 // Whether an isolation level holds on this host: the forbidden thing is done inside, by a program of
 // our own (`launcher --try`), and looked at from here. Used at the agent's start and by
 // `edgedag doctor`; what does not hold is not used, and is told with what would help.
-import { readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -144,11 +144,11 @@ const leavesNothing: Run = async (level, parts) => {
   const { end } = await carryOut(level, parts, { words: ["daemon"], env: { [marker]: token } });
   const unusable = unusableBecause(end);
   if (unusable !== undefined) return { name, isHeld: false, detail: unusable, isUnusable: true };
-  let left = marked(`${marker}=${token}`);
+  let left = await marked(`${marker}=${token}`);
   // "The whole tree is gone within a second": asked again until then.
   for (let look = 0; look < 20 && left.length > 0; look++) {
     await delay(50);
-    left = marked(`${marker}=${token}`);
+    left = await marked(`${marker}=${token}`);
   }
   const isHeld = left.length === 0;
   const detail = isHeld ? "" : `processes outlived their task: ${left.join(", ")}`;
@@ -223,15 +223,16 @@ function startTime(): string {
   return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
 }
 
-function marked(mark: string): string[] {
-  return readdirSync("/proc").filter((name) => {
-    if (!/^\d+$/.test(name)) return false;
-    try {
-      return readFileSync(`/proc/${name}/environ`, "latin1").split("\0").includes(mark);
-    } catch {
-      return false; // gone meanwhile, or somebody else's
-    }
-  });
+/** Not all at once and not in one turn: such a file can wait for a process that is short of memory. */
+async function marked(mark: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of await readdir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    // Gone meanwhile, or somebody else's: not one of ours.
+    const environ = await readFile(`/proc/${name}/environ`, "latin1").catch(() => "");
+    if (environ.split("\0").includes(mark)) found.push(name);
+  }
+  return found;
 }
 
 const remedies: Readonly<Record<SandboxLevel, string>> = {
