@@ -37,6 +37,7 @@
 
 #define DEPTH 32
 #define LEFTOVER_ROUNDS 2000 /* of a millisecond */
+#define MOVE_ROUNDS 8
 
 static const char *const CONTROLLERS[] = {"memory", "pids", "cpu", "cpuacct", "blkio", "freezer"};
 
@@ -145,6 +146,14 @@ static int walk(int base, const char *path, int depth, int (*visit)(int, const c
   return r < 0 ? r : sum + r;
 }
 
+/* Is one of the paths in a /proc/<pid>/cgroup this group or below it? Its end counts too: 7 is not 71. */
+static bool is_member(const char *text, const char *group) {
+  size_t length = strlen(group);
+  for (const char *at = text; (at = strstr(at, group)); at++)
+    if (at > text && at[-1] == '/' && (!at[length] || strchr("/ \n", at[length]))) return true;
+  return false;
+}
+
 /* Between reading a list and signalling, a process may die and its number be given away: what the
  * pidfd stands for is looked at once more. */
 static void kill_member(pid_t pid, const char *group) {
@@ -156,7 +165,7 @@ static void kill_member(pid_t pid, const char *group) {
   }
   char path[64], text[8192];
   snprintf(path, sizeof path, "/proc/%d", (int)pid);
-  if (cg_get(AT_FDCWD, path, "cgroup", text, sizeof text) > 0 && strstr(text, group))
+  if (cg_get(AT_FDCWD, path, "cgroup", text, sizeof text) > 0 && is_member(text, group))
     syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
   close(fd);
 }
@@ -283,34 +292,68 @@ static void remove_namesakes(const struct layout *l) {
 
 /* ---- version 2: controllers for the children, and nobody beside them ---- */
 
-static int enable(struct hierarchy *h, const char *group, char *enabled, size_t size) {
-  static const char *const WANTED[] = {"memory", "pids", "cpu", "io"};
+/* Those that cannot be had inside of a thread root first: with them fails all, before one of the
+ * others has made our group, processes in it, a thread root, below which nobody may enter. */
+static const char *const WANTED[] = {"memory", "io", "pids", "cpu"};
+#define WANTED_COUNT (sizeof WANTED / sizeof *WANTED)
+
+/* What could be had for the children of a group and is not: a mask of WANTED. */
+static uint32_t lacking(const struct hierarchy *h, const char *group) {
   char have[512], on[512];
-  int result = 0;
+  uint32_t mask = 0;
   if (cg_get(h->own, group, "cgroup.controllers", have, sizeof have) < 0) have[0] = 0;
   if (cg_get(h->own, group, "cgroup.subtree_control", on, sizeof on) < 0) on[0] = 0;
-  for (size_t i = 0; i < sizeof WANTED / sizeof *WANTED; i++) {
+  for (size_t i = 0; i < WANTED_COUNT; i++)
+    if (has_word(have, WANTED[i]) && !has_word(on, WANTED[i])) mask |= 1u << i;
+  return mask;
+}
+
+/* One by one, since one that fails would take the others with it. 0 or the first -errno. */
+static int enable(const struct hierarchy *h, const char *group, char *enabled, size_t size) {
+  uint32_t mask = lacking(h, group);
+  int result = 0;
+  for (size_t i = 0; i < WANTED_COUNT && result != -EBUSY; i++) {
     char text[32];
-    if (!has_word(have, WANTED[i]) || has_word(on, WANTED[i])) continue;
+    if (!(mask & 1u << i)) continue;
     snprintf(text, sizeof text, "+%s", WANTED[i]);
     int r = cg_put(h->own, group, "cgroup.subtree_control", text);
     if (r == 0 && enabled) snprintf(enabled + strlen(enabled), size - strlen(enabled), "-%s ", WANTED[i]);
-    if (r < 0 && result != -EBUSY) result = r;
+    if (r == -EBUSY || (r < 0 && !result)) result = r;
   }
   return result;
 }
 
-/* Each process of one group into another; those that end meanwhile need no move. */
-static void move_all(int base, const char *from, const char *to, bool is_everybody) {
-  char *list = read_path(base, from, "cgroup.procs");
-  for (char *at = list, *end; at && *at; at = end) {
-    long pid = strtol(at, &end, 10);
-    if (end == at) break;
+/* Also one by one: a name that this kernel does not know would fail the whole line. */
+static void disable(const struct hierarchy *h, const char *group, const char *list) {
+  for (size_t i = 0; i < WANTED_COUNT; i++) {
     char text[32];
-    snprintf(text, sizeof text, "%ld", pid);
-    if (is_everybody || pid == getpid() || pid == getppid()) cg_put(base, to, "cgroup.procs", text);
+    snprintf(text, sizeof text, "-%s", WANTED[i]);
+    if (has_word(list, text)) cg_put(h->own, group, "cgroup.subtree_control", text);
   }
-  free(list);
+}
+
+/* Each process of one group into another; those that end meanwhile need no move, those that were
+ * just forked are in the next round. True when nobody is left. */
+static bool move_all(int base, const char *from, const char *to, bool is_everybody) {
+  for (int round = 0; round < MOVE_ROUNDS; round++) {
+    char *list = read_path(base, from, "cgroup.procs");
+    bool is_empty = list && !*list;
+    for (char *at = list, *end; at && *at; at = end) {
+      long pid = strtol(at, &end, 10);
+      if (end == at) break;
+      char text[32];
+      snprintf(text, sizeof text, "%ld", pid);
+      if (is_everybody || pid == getpid() || pid == getppid()) cg_put(base, to, "cgroup.procs", text);
+    }
+    free(list);
+    if (is_empty) return true;
+  }
+  return false;
+}
+
+static bool holds_processes(int base, const char *group) {
+  char text[32];
+  return cg_get(base, group, "cgroup.procs", text, sizeof text) > 0;
 }
 
 static bool is_given_to_us(const struct hierarchy *h) {
@@ -322,7 +365,8 @@ static bool is_given_to_us(const struct hierarchy *h) {
   return geteuid() != 0 && fstat(h->own, &st) == 0 && st.st_uid == geteuid();
 }
 
-/* The parent in our own group with all controllers that can be had: 0 or -errno. */
+/* The parent in our own group with all controllers that can be had: 0 or -errno. A v2 one may be
+ * settled in spite of an error, with less controllers. */
 static int settle(struct layout *l, struct hierarchy *h) {
   if (mkdirat(h->own, l->name, 0755) < 0 && errno != EEXIST) return -errno;
   if (!h->is_v2) {
@@ -332,25 +376,43 @@ static int settle(struct layout *l, struct hierarchy *h) {
   bool is_root = faccessat(h->own, "cgroup.type", F_OK, 0) < 0;
   char leaf[PATH_MAX];
   snprintf(leaf, sizeof leaf, "%s/%s", l->name, LEAF);
-  int r = enable(h, "", l->enabled, sizeof l->enabled);
-  if (r == -EBUSY && !is_root) {
-    if (mkdirat(h->own, leaf, 0755) < 0 && errno != EEXIST) return -errno;
-    move_all(h->own, "", leaf, is_given_to_us(h));
+  int r = 0;
+  if (!is_root && lacking(h, "") && holds_processes(h->own, "")) {
+    if (mkdirat(h->own, leaf, 0755) < 0 && errno != EEXIST) {
+      r = -errno;
+      unlinkat(h->own, l->name, AT_REMOVEDIR);
+      return r;
+    }
     l->has_moved = true;
-    r = enable(h, "", l->enabled, sizeof l->enabled);
+    if (!move_all(h->own, "", leaf, is_given_to_us(h))) r = -EBUSY;
   }
+  if (r == 0) r = enable(h, "", l->enabled, sizeof l->enabled);
   if (r == -EBUSY) {
-    move_all(h->own, leaf, "", true);
+    disable(h, "", l->enabled);
+    l->enabled[0] = 0;
+    if (l->has_moved) move_all(h->own, leaf, "", true);
     unlinkat(h->own, leaf, AT_REMOVEDIR);
     unlinkat(h->own, l->name, AT_REMOVEDIR);
     l->has_moved = false;
     return r;
   }
-  enable(h, l->name, NULL, 0);
+  int inner = enable(h, l->name, NULL, 0);
   char path[PATH_MAX];
   snprintf(path, sizeof path, "%s/cgroup.kill", l->name);
   h->has_kill = faccessat(h->own, path, F_OK, 0) == 0;
-  return 0;
+  h->is_settled = true;
+  return r ? r : inner;
+}
+
+/* Only what the parent has switched on for its children has files in our groups. */
+static void forget_missing(struct layout *l, int index) {
+  static const struct { enum role role; const char *name; } KINDS[] = {
+      {MEMORY, "memory"}, {PIDS, "pids"}, {CPU, "cpu"}, {BLKIO, "io"}};
+  const struct hierarchy *h = &l->in[index];
+  char on[512];
+  if (cg_get(h->own, l->name, "cgroup.subtree_control", on, sizeof on) < 0) on[0] = 0;
+  for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
+    if (l->at[KINDS[i].role] == index && !has_word(on, KINDS[i].name)) l->at[KINDS[i].role] = -1;
 }
 
 /* ---- finding ---- */
@@ -400,7 +462,7 @@ static bool open_own(struct layout *l, struct hierarchy *h) {
     if (length >= (size_t)tail && strcmp(h->own_path + length - (size_t)tail, leaf) == 0) {
       h->own_path[length - (size_t)tail] = 0;
       l->has_moved = true;
-      snprintf(l->enabled, sizeof l->enabled, "-memory -pids -cpu -io");
+      snprintf(l->enabled, sizeof l->enabled, "-memory -pids -cpu -io ");
     }
   }
   h->own = openat(h->mount, h->own_path[0] ? h->own_path + 1 : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -462,7 +524,7 @@ static void add_mount(struct layout *l, char *line, const char *self) {
 /* Root may leave its own group where nothing can be made in it: better a limit than none. */
 static int settle_somewhere(struct layout *l, struct hierarchy *h) {
   int r = settle(l, h);
-  if (r == 0 || !h->own_path[0] || (h->is_v2 ? r != -EBUSY : r != -ENOENT)) return r;
+  if (r == 0 || h->is_settled || !h->own_path[0] || (h->is_v2 ? r != -EBUSY : r != -ENOENT)) return r;
   int fd = openat(h->mount, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return r;
   close(h->own);
@@ -512,7 +574,8 @@ int layout_find(struct layout *l, const char *mountinfo, const char *self_path, 
       return 0;
     }
   }
-  int errors[ROLES] = {0};
+  int found[ROLES];
+  memcpy(found, l->at, sizeof found);
   static const enum role ORDER[] = {UNIFIED, MEMORY, PIDS, CPU, CPUACCT, BLKIO, FREEZER};
   for (size_t i = 0; i < ROLES; i++) {
     enum role r = ORDER[i];
@@ -526,23 +589,28 @@ int layout_find(struct layout *l, const char *mountinfo, const char *self_path, 
     if (r == CPUACCT && has_unified) continue; /* its cpu.stat says the same: one move less */
     if (r == FREEZER && has_unified && l->in[unified].has_kill) continue;
     if (r == BLKIO && !h->is_v2 && !counts_bytes(h)) continue;
-    errors[r] = settle_somewhere(l, h);
-    h->is_ours = errors[r] == 0;
+    h->error = settle_somewhere(l, h);
+    h->is_ours = h->error == 0 || h->is_settled;
+    if (h->is_ours && h->is_v2) forget_missing(l, found[r]);
   }
   int version = 0;
   for (int r = PIDS; r >= MEMORY; r--)
     if (l->at[r] >= 0 && l->in[l->at[r]].is_ours) version = l->in[l->at[r]].is_v2 ? 2 : 1;
   if (version == 0) {
-    int r = l->at[MEMORY] >= 0 ? MEMORY : PIDS;
-    const struct hierarchy *h = &l->in[l->at[r]];
-    int error = h->is_v2 && errors[UNIFIED] ? errors[UNIFIED] : errors[r];
-    snprintf(why, why_size, "the group %.200s%.200s/%s cannot be made: %s", h->mount_path, h->own_path, name,
-             error == -EBUSY ? "other processes are in its parent (systemd: Delegate=yes)" : strerror(-error));
+    const struct hierarchy *h = &l->in[found[MEMORY] >= 0 ? found[MEMORY] : found[PIDS]];
+    const char *reason = h->error == -EBUSY ? "other processes are in its parent (systemd: Delegate=yes)" : strerror(-h->error);
+    bool may_help = h->error == -EACCES || h->error == -EPERM;
+    snprintf(why, why_size, "the group %.200s%.200s/%s cannot %s: %s%s", h->mount_path, h->own_path, name,
+             h->is_ours ? "have the memory or pids controller" : "be made", h->error ? reason : "no reason is known",
+             may_help ? " (systemd: Delegate=yes)" : "");
     return 0;
   }
-  for (int r = MEMORY; r <= CPU; r++)
-    if (l->at[r] < 0 || !l->in[l->at[r]].is_ours)
-      snprintf(why + strlen(why), why_size - strlen(why), "%sno %s controller", *why ? ", " : "", CONTROLLERS[r]);
+  for (int r = MEMORY; r <= CPU; r++) {
+    if (l->at[r] >= 0 && l->in[l->at[r]].is_ours) continue;
+    int error = found[r] >= 0 ? l->in[found[r]].error : 0;
+    snprintf(why + strlen(why), why_size - strlen(why), "%sno %s controller%s%s", *why ? ", " : "", CONTROLLERS[r],
+             error ? ": " : "", error ? strerror(-error) : "");
+  }
   remove_namesakes(l);
   if (!remove_children(l))
     snprintf(why + strlen(why), why_size - strlen(why), "%sprocesses of an earlier launcher do not die", *why ? ", " : "");
@@ -554,15 +622,18 @@ void layout_leave(struct layout *l) {
   remove_namesakes(l);
   for (int i = 0; i < l->count; i++) {
     struct hierarchy *h = &l->in[i];
+    char leaf[PATH_MAX];
+    snprintf(leaf, sizeof leaf, "%s/%s", l->name, LEAF);
     if (h->is_v2 && h->is_ours && l->has_moved) {
-      char leaf[PATH_MAX];
-      snprintf(leaf, sizeof leaf, "%s/%s", l->name, LEAF);
-      cg_put(h->own, l->name, "cgroup.subtree_control", "-memory -pids -cpu -io");
-      cg_put(h->own, "", "cgroup.subtree_control", l->enabled);
+      disable(h, l->name, "-memory -pids -cpu -io");
+      disable(h, "", l->enabled);
       move_all(h->own, leaf, "", true);
       unlinkat(h->own, leaf, AT_REMOVEDIR);
     }
-    if (h->is_ours) unlinkat(h->own, l->name, AT_REMOVEDIR);
+    if (h->is_ours && unlinkat(h->own, l->name, AT_REMOVEDIR) < 0 && h->is_v2) { /* an empty leaf of a killed one */
+      unlinkat(h->own, leaf, AT_REMOVEDIR);
+      unlinkat(h->own, l->name, AT_REMOVEDIR);
+    }
     close(h->own);
     close(h->mount);
   }

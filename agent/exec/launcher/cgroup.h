@@ -16,6 +16,8 @@ enum role { MEMORY, PIDS, CPU, CPUACCT, BLKIO, FREEZER, UNIFIED, ROLES };
 
 struct hierarchy {
   bool is_v2, is_ours, has_kill; /* ours: our groups are made in it */
+  bool is_settled; /* version 2: the parent is there, with the controllers that could be had */
+  int error;       /* 0 or the -errno of what could not be had */
   int mount, own;                /* folders: the root that we see, and our own group */
   char mount_path[PATH_MAX], own_path[PATH_MAX]; /* own_path: below the mount, "" or "/a/b" */
 };
