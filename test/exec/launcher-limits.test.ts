@@ -162,6 +162,42 @@ t.test("what is not measured has no figures", async (t) => {
   t.equal(await told.process.arm?.({ graceMs: 0 }), "ESRCH");
 });
 
+const notRoot = process.getuid?.() === 0 ? false : "needs root to be another user";
+t.test("armed as another user, who never may signal the launcher", { skip: notRoot }, async (t) => {
+  const launcher = await startLauncher();
+  t.teardown(() => launcher.close());
+  const uid = 900_777;
+  const options = { relay: true, confine: { uid, gid: uid } };
+  const watching = `import os, threading
+hits, tries, parent = 0, 0, os.getppid()
+os.write(3, b"ready")
+threading.Thread(target=lambda: (os.read(3, 1), os._exit(print(hits, tries, flush=True) or 0))).start()
+while True:
+  tries += 1
+  try: os.kill(parent, 0); hits += 1
+  except PermissionError: pass`;
+  const watcher = tell(launcher, [python, "-c", watching], options);
+  const limits = "read x <&3; cat /proc/self/limits";
+  const armed = tell(launcher, ["sh", "-c", `echo ready >&3; ${limits}`], options);
+  await watcher.said("ready");
+  await armed.said("ready");
+  for (let n = 100; n >= 77; n--) {
+    const rlimits = [
+      { name: "nofile", soft: n, hard: n },
+      { name: "core", soft: 0, hard: 0 },
+    ] as const;
+    t.equal(await armed.process.arm?.({ graceMs: 0, rlimits }), undefined);
+  }
+  armed.process.send?.(Buffer.from("\n"));
+  const { stdout } = await armed.done;
+  t.match(stdout.toString(), /Max open files +77 +77 /);
+  t.match(stdout.toString(), /Max core file size +0 +0 /);
+  watcher.process.send?.(Buffer.from("\n"));
+  const [hits, tries] = (await watcher.done).stdout.toString().trim().split(" ").map(Number);
+  t.equal(hits, 0);
+  t.ok((tries ?? 0) > 100, `${tries} tries`);
+});
+
 t.test("a cgroup ends with its leader", { skip: kinds[0]?.skip ?? false }, async (t) => {
   const launcher = await startWithCgroups();
   t.teardown(() => launcher.close());

@@ -4,13 +4,19 @@
  */
 #include "loop.h"
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SYS_pidfd_open /* one number on all architectures */
+#define SYS_pidfd_open 434
+#endif
 #define WATCH_NS (100 * MS)
 
 static void raise_to(double *peak, double value) {
@@ -133,31 +139,56 @@ static int baseline(struct task *t) {
   return -cg_set(t->group, &t->limits);
 }
 
+struct wanted {
+  int name;
+  struct rlimit r;
+};
+
+static int set_rlimits(pid_t pid, const struct wanted *all, int count) {
+  for (int i = 0; i < count; i++)
+    if (prlimit(pid, (__rlimit_resource_t)all[i].name, &all[i].r, NULL) < 0) return errno;
+  return 0;
+}
+
+/* The exit code of the child below: 0 or an errno. */
+static int set_as(uid_t uid, gid_t gid, pid_t pid, struct wanted *all, int count) {
+  if (syscall(SYS_setresgid, gid, -1, -1) < 0 || syscall(SYS_setresuid, uid, -1, -1) < 0) return errno;
+  for (int i = 0; i < count; i++) {
+    struct rlimit old, *r = &all[i].r;
+    if (prlimit(pid, (__rlimit_resource_t)all[i].name, NULL, &old) < 0) return errno;
+    if (r->rlim_max > old.rlim_max) r->rlim_max = old.rlim_max;
+    if (r->rlim_cur > r->rlim_max) r->rlim_cur = r->rlim_max;
+  }
+  return set_rlimits(pid, all, count);
+}
+
 /*
  * Root without CAP_SYS_RESOURCE (as in containers) may limit its own user's processes only, and raise
- * no hard limit: then for a moment our real user is the process's. It has not got its task yet.
+ * no hard limit. A child takes the process's real user for that, not we: who has that user may signal
+ * it. So it shares no memory with us, and one that was stopped is not waited for.
  */
-static int set_rlimit(pid_t pid, int name, struct rlimit r) {
-  __rlimit_resource_t resource = (__rlimit_resource_t)name;
-  if (prlimit(pid, resource, &r, NULL) == 0) return 0;
-  struct rlimit old = {RLIM_INFINITY, RLIM_INFINITY};
+static int limit(pid_t pid, struct wanted *all, int count) {
+  enum { PATIENCE_MS = 2000 };
+  int error = set_rlimits(pid, all, count);
   struct stat owner;
   char path[32];
   snprintf(path, sizeof path, "/proc/%d", pid);
-  if (errno != EPERM || geteuid() != 0 || stat(path, &owner) < 0) return errno;
-  gid_t gid = getgid();
-  uid_t uid = getuid();
-  int error = syscall(SYS_setresgid, owner.st_gid, -1, -1) < 0 ||
-                      syscall(SYS_setresuid, owner.st_uid, -1, -1) < 0 ||
-                      prlimit(pid, resource, NULL, &old) < 0
-                  ? errno
-                  : 0;
-  if (r.rlim_max > old.rlim_max) r.rlim_max = old.rlim_max;
-  if (r.rlim_cur > r.rlim_max) r.rlim_cur = r.rlim_max;
-  if (!error && prlimit(pid, resource, &r, NULL) < 0) error = errno;
-  if (syscall(SYS_setresuid, uid, -1, -1) < 0 || syscall(SYS_setresgid, gid, -1, -1) < 0)
-    die("our own user cannot be restored");
-  return error;
+  if (error != EPERM || geteuid() != 0 || stat(path, &owner) < 0) return error;
+  pid_t child = fork();
+  if (child < 0) return errno;
+  if (child == 0) _exit(set_as(owner.st_uid, owner.st_gid, pid, all, count));
+  struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
+  int is_late = 0, status = 0;
+  if (end.fd >= 0) {
+    int64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_MS * MS, left = PATIENCE_MS * MS;
+    for (; poll(&end, 1, (int)(left / MS)) < 0 && errno == EINTR && left > 0;)
+      left = until - clock_ns(CLOCK_MONOTONIC);
+    is_late = !(end.revents & POLLIN);
+    close(end.fd);
+  }
+  if (is_late) kill(child, SIGKILL);
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
 /* Body: u32 timeoutMs, u32 graceMs, u64 outputLimit, u64 memory, u64 cpuTimeMs, u32 cpuMilli,
@@ -179,6 +210,7 @@ void arm(struct task *t, const uint8_t *body, size_t size) {
     watched++;
   }
   int error = t->is_watched ? baseline(t) : 0;
+  struct wanted all[UINT8_MAX];
   for (int i = 0; i < body[40] && !error; i++) {
     struct rlimit r;
     int name = get_rlimit(body + FIXED + 17 * i, &r);
@@ -188,8 +220,9 @@ void arm(struct task *t, const uint8_t *body, size_t size) {
       if (r.rlim_max != RLIM_INFINITY) r.rlim_max += used;
     }
     if (name < 0) error = EINVAL;
-    else error = set_rlimit(t->pid, name, r);
+    all[i] = (struct wanted){name, r};
   }
+  if (!error) error = limit(t->pid, all, body[40]);
   done(t->id, error);
   if (error) return stop_task(t, STOP_KILLED, 0);
   if (t->is_watched) t->watch_at = now + WATCH_NS;
