@@ -6,7 +6,7 @@ import type { Result } from "../protocol/diagnostic.ts";
 import type { SandboxPool } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import { type SandboxLevel, sandboxLevels } from "../protocol/outcome.ts";
-import { boxesFolder } from "./boxes-folder.ts";
+import { abandonedBoxes, boxesFolder } from "./boxes-folder.ts";
 import type { Config } from "./config.ts";
 import type { Attempt, AttemptListener } from "./exec/attempt.ts";
 import type { BoxKind, BoxMaker } from "./exec/isolation/box.ts";
@@ -76,6 +76,7 @@ export class Isolation {
   static async #open(options: IsolationOptions, registry: LanguageRegistry): Promise<Isolation> {
     const { config, installation, launcher, tag, baseEnv, say } = options;
     const isRoot = process.getuid?.() === 0;
+    const mounter = isRoot ? launcher : undefined;
     const [python, languages] = await Promise.all([
       findSandboxPython([options.python()], baseEnv),
       findLanguages(baseEnv.PATH ?? "", registry, {
@@ -85,7 +86,7 @@ export class Isolation {
     ]);
     const folders = await BoxFolders.open({
       root: boxesFolder(config.runtimeDir, tag),
-      mounter: isRoot ? launcher : undefined,
+      mounter,
       uidBase: isRoot ? config.sandboxUid : undefined,
     });
     const { makers, absent } = makersOf(options, { python, registry, languages });
@@ -94,6 +95,11 @@ export class Isolation {
         say("warn", `what an earlier agent left at level ${maker.level}: ${String(error)}`);
       });
     await folders.cleanUp();
+    for (const root of abandonedBoxes(config.runtimeDir)) {
+      const abandoned = await BoxFolders.open({ root, mounter, uidBase: undefined });
+      await abandoned.cleanUp();
+      await abandoned.close();
+    }
     const sandboxes = new Sandboxes({
       makers,
       folders,

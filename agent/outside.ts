@@ -59,7 +59,12 @@ function removeStale(
 }
 
 function isOfDeadProcess(name: string): boolean {
-  const [, digits, namespace] = /^edgedag-p(\d+)\.(\d+)-/.exec(name) ?? [];
+  return isOfDeadOwner(/^edgedag-(p\d+\.\d+)-/.exec(name)?.[1] ?? "");
+}
+
+/** Whether `tag` is that of a one-off agent that is gone. */
+export function isOfDeadOwner(tag: string): boolean {
+  const [, digits, namespace] = /^p(\d+)\.(\d+)$/.exec(tag) ?? [];
   const pid = Number(digits ?? 0);
   // A process of another container that shares the folder cannot be seen from here.
   if (pid === 0 || pid === process.pid || namespace !== pidNamespace()) return false;

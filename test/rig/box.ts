@@ -4,7 +4,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Cli, type CliEnd } from "./cli.ts";
-import { processesMarked, shmFoldersOf } from "./leftovers.ts";
+import { processesMarked, removeBoxes, shmFoldersOf } from "./leftovers.ts";
 import { until } from "./until.ts";
 
 export interface CliOptions {
@@ -90,6 +90,7 @@ export class Box implements AsyncDisposable {
     await Promise.all(this.#started.map((cli) => cli.ended));
     await this.empty();
     for (const folder of await this.shmFolders()) await rm(folder, { recursive: true });
+    await removeBoxes(this.state, this.runtime);
     await rm(this.dir, { recursive: true, force: true });
   }
 

@@ -1,8 +1,12 @@
 // Finds what a run must not leave behind: processes, by a variable that all of them inherit, and
 // folders in shared memory, by the name that the agent gives them.
-import { readdir, readFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { outsidePrefix } from "../../agent/outside.ts";
+import { boxesFolder } from "../../agent/boxes-folder.ts";
+import { mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
+import { outsidePrefix, outsideTag } from "../../agent/outside.ts";
 
 /** `variable` is NAME=value. Zombies do not count: they have no environment. */
 export async function processesMarked(variable: string): Promise<string[]> {
@@ -26,4 +30,12 @@ export async function shmFoldersOf(stateDir: string): Promise<string[]> {
   const prefix = outsidePrefix(stateDir, false);
   const names = await readdir("/dev/shm");
   return names.filter((name) => name.startsWith(prefix)).map((name) => join("/dev/shm", name));
+}
+
+/** Sandboxes of an agent that was killed and will not be started again. */
+export async function removeBoxes(state: string, runtime: string): Promise<void> {
+  const folder = boxesFolder(runtime, outsideTag(state, false));
+  if (!existsSync(folder)) return;
+  for (const path of mountsBelow(folder)) execFileSync("umount", [path]);
+  await rm(folder, { recursive: true, force: true });
 }
