@@ -60,11 +60,13 @@ async function ownLanguages(t: Test): Promise<string> {
   const service = `${root}/scripts/test-services`;
   for (const name of ["rust", "go-cache"]) {
     const made = await run(service, [name], { timeoutMs: 200_000 });
-    if (made.code !== 0) t.comment(`${name}: ${made.stderr.trim()}`);
+    if (made.code === 0) continue;
+    t.comment(`${name}: ${made.stderr.trim()}`);
+    if (name === "go-cache") return "";
   }
   const file = join(root, "agent/exec/isolation/languages/go.json");
   const go = JSON.parse(readFileSync(file, "utf8"));
-  const cache = join(root, "build/go-cache");
+  const cache = "/var/cache/edgedag-test-go";
   go.env.GOCACHE = cache;
   go.toolchains.push(cache);
   return t.testdir({ "go.json": JSON.stringify(go) });
