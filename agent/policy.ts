@@ -6,8 +6,8 @@ import type { Diagnostic } from "../protocol/diagnostic.ts";
 import { Findings, type PathSegment, pathText } from "../protocol/findings.ts";
 import { didYouMean } from "../protocol/nearest.ts";
 import { type SandboxLevel, sandboxLevels } from "../protocol/outcome.ts";
-import type { FoundLanguage } from "./exec/isolation/language-find.ts";
-import type { LanguageRegistry } from "./exec/isolation/languages.ts";
+import type { FoundLanguage } from "./exec/isolation/languages/language-find.ts";
+import type { LanguageRegistry } from "./exec/isolation/languages/languages.ts";
 import type { DagSource, SandboxConfig } from "./sandbox-config.ts";
 
 export interface PolicyInput {

@@ -2,7 +2,7 @@
 import { mkdirSync, realpathSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { loadLanguages } from "../../agent/exec/isolation/languages.ts";
+import { loadLanguages } from "../../agent/exec/isolation/languages/languages.ts";
 import { checkPolicy, type PolicyInput } from "../../agent/policy.ts";
 import { parseDagText } from "../../protocol/load-dag.ts";
 

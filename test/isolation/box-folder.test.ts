@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync 
 import { join } from "node:path";
 import t from "tap";
 import { BoxError } from "../../agent/exec/isolation/box.ts";
-import { BoxFolders, mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
+import { BoxFolders, mountsBelow } from "../../agent/exec/isolation/files/box-folder.ts";
 import { LauncherKeeper } from "../../agent/exec/launcher/keeper.ts";
 import { launcherPath } from "../exec/launcher-rig.ts";
 import { isRoot, newFolder } from "./isolation-rig.ts";

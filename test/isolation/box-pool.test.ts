@@ -11,7 +11,7 @@ import {
   type BoxKind,
   type BoxMaker,
 } from "../../agent/exec/isolation/box.ts";
-import { BoxFolders } from "../../agent/exec/isolation/box-folder.ts";
+import { BoxFolders } from "../../agent/exec/isolation/files/box-folder.ts";
 import {
   BoxPool,
   type BoxPoolOptions,
@@ -19,7 +19,7 @@ import {
   kindKey,
   type PoolProblem,
   type PoolSettings,
-} from "../../agent/exec/isolation/box-pool.ts";
+} from "../../agent/exec/isolation/pool/box-pool.ts";
 import { until } from "../rig/until.ts";
 import { kindOf, newFolder, smallLimits } from "./isolation-rig.ts";
 

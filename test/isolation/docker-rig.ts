@@ -3,9 +3,9 @@
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { BoxFolder } from "../../agent/exec/isolation/box.ts";
-import { BoxFolders } from "../../agent/exec/isolation/box-folder.ts";
-import { DockerBoxes, type DockerBoxesOptions } from "../../agent/exec/isolation/docker.ts";
-import { DockerEngine } from "../../agent/exec/isolation/docker-engine.ts";
+import { DockerBoxes, type DockerBoxesOptions } from "../../agent/exec/isolation/docker/docker.ts";
+import { DockerEngine } from "../../agent/exec/isolation/docker/docker-engine.ts";
+import { BoxFolders } from "../../agent/exec/isolation/files/box-folder.ts";
 import { run } from "../e2e/command.ts";
 import { launcherPath } from "../exec/launcher-rig.ts";
 import { root } from "./isolation-rig.ts";

@@ -5,6 +5,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import { OneCall } from "../../agent/exec/isolation/attempt/one-call.ts";
 import {
   type Box,
   type BoxEnd,
@@ -12,7 +13,6 @@ import {
   type BoxKind,
   type BoxLimits,
 } from "../../agent/exec/isolation/box.ts";
-import { OneCall } from "../../agent/exec/isolation/one-call.ts";
 import { until } from "../rig/until.ts";
 import { containersOf, dockerBoxes, image, openFolders, startEngine } from "./docker-rig.ts";
 import { kindOf, newFolder, processesWith, root, runIn, smallLimits } from "./isolation-rig.ts";

@@ -6,10 +6,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer } from "node:net";
 import { join } from "node:path";
 import t from "tap";
+import { OneCall } from "../../agent/exec/isolation/attempt/one-call.ts";
 import { type Box, type BoxEnd, BoxError, type BoxLimits } from "../../agent/exec/isolation/box.ts";
-import { mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
-import { OneCall } from "../../agent/exec/isolation/one-call.ts";
-import { findRunsc } from "../../agent/exec/isolation/runsc.ts";
+import { mountsBelow } from "../../agent/exec/isolation/files/box-folder.ts";
+import { findRunsc } from "../../agent/exec/isolation/gvisor/runsc.ts";
 import { findTestRunsc, runscProcesses, startGvisor } from "./gvisor-rig.ts";
 import { newFolder, root, runIn, smallLimits } from "./isolation-rig.ts";
 

@@ -4,16 +4,16 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { javaUnit } from "../../agent/exec/isolation/java-unit.ts";
+import { javaUnit } from "../../agent/exec/isolation/languages/java-unit.ts";
 import {
   commandOf,
   type Language,
   languageEnv,
   sourceName,
   unitOf,
-} from "../../agent/exec/isolation/language.ts";
-import { findLanguages } from "../../agent/exec/isolation/language-find.ts";
-import { LanguageRegistry, loadLanguages } from "../../agent/exec/isolation/languages.ts";
+} from "../../agent/exec/isolation/languages/language.ts";
+import { findLanguages } from "../../agent/exec/isolation/languages/language-find.ts";
+import { LanguageRegistry, loadLanguages } from "../../agent/exec/isolation/languages/languages.ts";
 
 const path = process.env.PATH ?? "";
 const limitMs = 120_000;

@@ -3,14 +3,14 @@
 import { hash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { OneCall } from "../../agent/exec/isolation/attempt/one-call.ts";
 import type { BoxMaker } from "../../agent/exec/isolation/box.ts";
-import { BoxFolders, mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
+import { BoxFolders, mountsBelow } from "../../agent/exec/isolation/files/box-folder.ts";
 import {
   BoxPool,
   defaultPoolSettings,
   type PoolSettings,
-} from "../../agent/exec/isolation/box-pool.ts";
-import { OneCall } from "../../agent/exec/isolation/one-call.ts";
+} from "../../agent/exec/isolation/pool/box-pool.ts";
 import { SeccompMaker } from "../../agent/exec/isolation/seccomp.ts";
 import { SubprocessMaker } from "../../agent/exec/isolation/subprocess.ts";
 import { LauncherKeeper } from "../../agent/exec/launcher/keeper.ts";

@@ -3,10 +3,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { BoundedFrames } from "../../agent/exec/isolation/bounded-frames.ts";
+import { BoundedFrames } from "../../agent/exec/isolation/attempt/bounded-frames.ts";
+import { OneCall } from "../../agent/exec/isolation/attempt/one-call.ts";
+import type { Ran } from "../../agent/exec/isolation/attempt/ran.ts";
 import type { Box } from "../../agent/exec/isolation/box.ts";
-import { OneCall } from "../../agent/exec/isolation/one-call.ts";
-import type { Ran } from "../../agent/exec/isolation/ran.ts";
 import { encodeFrame } from "../../agent/exec/workers/channel.ts";
 import { startLauncher } from "../exec/launcher-rig.ts";
 import { kindOf, newFolder } from "./isolation-rig.ts";

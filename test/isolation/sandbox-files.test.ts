@@ -15,11 +15,11 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import t from "tap";
-import { writeInputFiles, writeIoFile } from "../../agent/exec/isolation/input-files.ts";
-import { keepOutputs } from "../../agent/exec/isolation/output-files.ts";
-import { matchesPath, parsePattern } from "../../agent/exec/isolation/output-pattern.ts";
-import { readResultFile } from "../../agent/exec/isolation/result-file.ts";
-import { maxSamples, SampleRing } from "../../agent/exec/isolation/samples.ts";
+import { maxSamples, SampleRing } from "../../agent/exec/isolation/attempt/samples.ts";
+import { writeInputFiles, writeIoFile } from "../../agent/exec/isolation/files/input-files.ts";
+import { keepOutputs } from "../../agent/exec/isolation/files/output-files.ts";
+import { matchesPath, parsePattern } from "../../agent/exec/isolation/files/output-pattern.ts";
+import { readResultFile } from "../../agent/exec/isolation/files/result-file.ts";
 import { isRoot, newFolder } from "./isolation-rig.ts";
 
 function put(folder: string, path: string, content = "x"): void {

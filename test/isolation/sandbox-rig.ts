@@ -3,8 +3,8 @@
 import { chmodSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Attempt, AttemptEnd } from "../../agent/exec/attempt.ts";
-import { defaultPoolSettings } from "../../agent/exec/isolation/box-pool.ts";
-import { loadLanguages } from "../../agent/exec/isolation/languages.ts";
+import { loadLanguages } from "../../agent/exec/isolation/languages/languages.ts";
+import { defaultPoolSettings } from "../../agent/exec/isolation/pool/box-pool.ts";
 import type { SandboxRun, SandboxSpec } from "../../agent/exec/isolation/sandbox-spec.ts";
 import { Sandboxes } from "../../agent/exec/isolation/sandboxes.ts";
 import { kindOf, newFolder, smallLimits } from "./isolation-rig.ts";

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { boxesFolder } from "../../agent/boxes-folder.ts";
-import { mountsBelow } from "../../agent/exec/isolation/box-folder.ts";
+import { mountsBelow } from "../../agent/exec/isolation/files/box-folder.ts";
 import { outsidePrefix, outsideTag } from "../../agent/outside.ts";
 
 /** `variable` is NAME=value. Zombies do not count: they have no environment. */

@@ -2,11 +2,11 @@
 // with their runners, and the attempts that run. What the agent's executor calls; it decides nothing
 // about which level a task gets.
 import type { Attempt, AttemptListener } from "../attempt.ts";
+import { OneCall } from "./attempt/one-call.ts";
+import type { UsedLanguage } from "./attempt/run-code.ts";
+import { type SandboxAttempt, startSandboxed } from "./attempt/sandbox-attempt.ts";
 import type { Box, BoxFolder, BoxKind, BoxLevel, BoxLimits, BoxMaker } from "./box.ts";
-import { BoxPool, type KindMetrics, type PoolProblem, type PoolSettings } from "./box-pool.ts";
-import { OneCall } from "./one-call.ts";
-import type { UsedLanguage } from "./run-code.ts";
-import { type SandboxAttempt, startSandboxed } from "./sandbox-attempt.ts";
+import { BoxPool, type KindMetrics, type PoolProblem, type PoolSettings } from "./pool/box-pool.ts";
 import type { Samples, SandboxSpec } from "./sandbox-spec.ts";
 
 export interface SandboxesOptions {

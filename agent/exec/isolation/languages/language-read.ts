@@ -1,7 +1,7 @@
 // Reads the file of a language: all that is wrong with it at once.
-import { languagePattern } from "../../../protocol/dag.ts";
-import type { Diagnostic } from "../../../protocol/diagnostic.ts";
-import { didYouMean } from "../../../protocol/nearest.ts";
+import { languagePattern } from "../../../../protocol/dag.ts";
+import type { Diagnostic } from "../../../../protocol/diagnostic.ts";
+import { didYouMean } from "../../../../protocol/nearest.ts";
 import { type Language, placeholders } from "./language.ts";
 
 type Check = (value: unknown) => string | undefined;

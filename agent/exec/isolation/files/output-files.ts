@@ -4,9 +4,9 @@
 import { constants } from "node:fs";
 import { type FileHandle, lstat, mkdir, open, opendir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { artifactPathProblem } from "../../../protocol/safe-path.ts";
+import { artifactPathProblem } from "../../../../protocol/safe-path.ts";
+import type { KeptOutput, OutputRules, SandboxOutputs } from "../sandbox-spec.ts";
 import { matchesPath, mayMatchBelow, type OutputPattern, parsePattern } from "./output-pattern.ts";
-import type { KeptOutput, OutputRules, SandboxOutputs } from "./sandbox-spec.ts";
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY, O_NOCTTY, O_CREAT, O_EXCL, O_WRONLY } =
   constants;

@@ -1,7 +1,7 @@
 // Which image a language's boxes are made of, and what the engine knows of it. Nothing is ever
 // pulled: a missing image is said when the agent starts, not when a task waits for it.
 import { machine } from "node:os";
-import { BoxError } from "./box.ts";
+import { BoxError } from "../box.ts";
 import { type DockerEngine, fields } from "./docker-engine.ts";
 
 /** What the registry of languages says of one. */

@@ -1,10 +1,10 @@
 // From how a run in a box ended to its outcome: which limit was exceeded, with its figure, before
 // what the program itself made of that. Pure: everything that it looks at is handed in.
-import type { Failure, Outcome } from "../../../protocol/outcome.ts";
-import type { LimitName } from "../launcher/process.ts";
-import type { BoxEnd } from "./box.ts";
+import type { Failure, Outcome } from "../../../../protocol/outcome.ts";
+import type { LimitName } from "../../launcher/process.ts";
+import type { BoxEnd } from "../box.ts";
+import type { SandboxSpec } from "../sandbox-spec.ts";
 import type { Ran, Stopped } from "./ran.ts";
-import type { SandboxSpec } from "./sandbox-spec.ts";
 
 export interface Story {
   spec: SandboxSpec;

@@ -2,9 +2,10 @@
 // removal. Measures in the kernel's own files where they are here, else asks the engine.
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Usage } from "../launcher/process.ts";
-import type { BoxEnd, BoxKind, BoxLimits } from "./box.ts";
-import { BoxError } from "./box.ts";
+import type { Usage } from "../../launcher/process.ts";
+import type { BoxEnd, BoxKind, BoxLimits } from "../box.ts";
+import { BoxError } from "../box.ts";
+import type { BoxHolder } from "../inside-box.ts";
 import { BoxMeter } from "./box-meter.ts";
 import type { CgroupLimits, ContainerCgroup } from "./container-cgroup.ts";
 import { containerLimits, resourceBody } from "./docker-container.ts";
@@ -12,7 +13,6 @@ import { type DockerEngine, fields } from "./docker-engine.ts";
 import { remedyOf } from "./docker-images.ts";
 import type { DockerRemoval } from "./docker-removal.ts";
 import { readingOfStats } from "./docker-stats.ts";
-import type { BoxHolder } from "./inside-box.ts";
 
 export interface HeldContainer {
   name: string;

@@ -1,6 +1,6 @@
 // A program in a box, from its start to its end: the simplest kind of run. It looks at nothing that
 // the program leaves behind.
-import type { LauncherProcess, ProcessSpec } from "../launcher/process.ts";
+import type { LauncherProcess, ProcessSpec } from "../../launcher/process.ts";
 import { type RunContext, type Running, ranOfEnd, rlimitsOf } from "./ran.ts";
 
 export interface CommandOptions {

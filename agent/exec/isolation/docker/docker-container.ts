@@ -1,8 +1,8 @@
 // What the engine is told of a box: the body of /containers/create, and of an update of its limits.
 // Pure; used by docker.ts. Whatever takes rights away stands here.
 import { availableParallelism } from "node:os";
-import type { BoxFolder, BoxKind, BoxLimits, Mount } from "./box.ts";
-import { insidePaths } from "./box-programs.ts";
+import type { BoxFolder, BoxKind, BoxLimits, Mount } from "../box.ts";
+import { insidePaths } from "../box-programs.ts";
 import type { CgroupLimits } from "./container-cgroup.ts";
 
 export interface ContainerOptions {

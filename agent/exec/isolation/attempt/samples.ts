@@ -1,7 +1,7 @@
 // The last samples of a running attempt: a ring, so that an attempt of days costs as much memory as
 // one of minutes. Written by the attempt, read by whoever asks.
-import type { Usage } from "../launcher/process.ts";
-import type { Samples } from "./sandbox-spec.ts";
+import type { Usage } from "../../launcher/process.ts";
+import type { Samples } from "../sandbox-spec.ts";
 
 export const maxSamples = 1_000;
 

@@ -1,7 +1,7 @@
 // Removes containers: at once, again and again while the engine is away, and those that an earlier
 // agent of the same state left. A container that was given to it is gone when `idle` resolves.
 import { setTimeout as delay } from "node:timers/promises";
-import { BoxError } from "./box.ts";
+import { BoxError } from "../box.ts";
 import { agentLabel } from "./docker-container.ts";
 import { type DockerEngine, type EngineFailure, fields } from "./docker-engine.ts";
 import { remedyOf } from "./docker-images.ts";

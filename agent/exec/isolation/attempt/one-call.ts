@@ -2,19 +2,19 @@
 // it says of it. What comes from inside is a stranger's: nothing of it is believed, kept without
 // bound or waited for without end. The box is not its own; whoever has it throws it away afterwards.
 import { randomBytes } from "node:crypto";
-import type { Facts, Failure } from "../../../protocol/outcome.ts";
-import type { LauncherProcess, ProcessEnd, ProcessSpec } from "../launcher/process.ts";
-import { type Call, type CallSpec, writeCall } from "../workers/call.ts";
-import { encodeFrame } from "../workers/channel.ts";
-import { type Done, decodeWorkerMessage } from "../workers/messages.ts";
+import type { Facts, Failure } from "../../../../protocol/outcome.ts";
+import type { LauncherProcess, ProcessEnd, ProcessSpec } from "../../launcher/process.ts";
+import { type Call, type CallSpec, writeCall } from "../../workers/call.ts";
+import { encodeFrame } from "../../workers/channel.ts";
+import { type Done, decodeWorkerMessage } from "../../workers/messages.ts";
 import {
   failureOfEnd,
   lastBytes,
   spawnFailureOfEnd,
   type WorkerStory,
-} from "../workers/worker-failure.ts";
+} from "../../workers/worker-failure.ts";
+import { type Box, BoxError } from "../box.ts";
 import { BoundedFrames } from "./bounded-frames.ts";
-import { type Box, BoxError } from "./box.ts";
 import type { Ran, RunListener, Running, Stopped } from "./ran.ts";
 
 export interface OneCallSpec extends Omit<CallSpec, "after" | "own" | "timeoutMs"> {

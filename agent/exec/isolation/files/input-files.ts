@@ -16,9 +16,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { artifactPathProblem } from "../../../protocol/safe-path.ts";
-import type { BoxFolder } from "./box.ts";
-import type { InputFile } from "./sandbox-spec.ts";
+import { artifactPathProblem } from "../../../../protocol/safe-path.ts";
+import type { BoxFolder } from "../box.ts";
+import type { InputFile } from "../sandbox-spec.ts";
 
 export type InputProblem =
   | { kind: "refused"; detail: string }

@@ -1,7 +1,7 @@
 // Counts what a box has used since its task came, from readings of its control group, and sees
 // when a limit was hit. No I/O: readings are handed in.
-import type { LimitName, Usage } from "../launcher/process.ts";
-import type { BoxLimits } from "./box.ts";
+import type { LimitName, Usage } from "../../launcher/process.ts";
+import type { BoxLimits } from "../box.ts";
 import type { CgroupReading } from "./container-cgroup.ts";
 import { ownPids } from "./docker-container.ts";
 

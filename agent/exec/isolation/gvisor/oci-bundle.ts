@@ -4,8 +4,8 @@
 import { existsSync, lstatSync } from "node:fs";
 import { mkdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { BoxFolder, BoxKind, BoxLimits, Mount } from "./box.ts";
-import { insidePaths } from "./box-programs.ts";
+import type { BoxFolder, BoxKind, BoxLimits, Mount } from "../box.ts";
+import { insidePaths } from "../box-programs.ts";
 
 /** System folders of the host; where one is a link there, it is the same link inside. */
 const systemFolders = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];

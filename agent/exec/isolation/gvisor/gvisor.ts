@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { ProcessStarter } from "../launcher/process.ts";
+import type { ProcessStarter } from "../../launcher/process.ts";
 import {
   type Box,
   BoxError,
@@ -13,8 +13,8 @@ import {
   type BoxLimits,
   type BoxMaker,
   type Mount,
-} from "./box.ts";
-import { BoxChannels } from "./box-channel.ts";
+} from "../box.ts";
+import { BoxChannels } from "../box-channel.ts";
 import {
   boxEnvironment,
   type Installation,
@@ -22,11 +22,11 @@ import {
   insidePrograms,
   installationMounts,
   workerOf,
-} from "./box-programs.ts";
+} from "../box-programs.ts";
+import { openInsideBox } from "../inside-box.ts";
 import { ForkLog, forkLogFlags } from "./fork-log.ts";
 import { GvisorBox } from "./gvisor-box.ts";
 import { GvisorHolder } from "./gvisor-holder.ts";
-import { openInsideBox } from "./inside-box.ts";
 import { type BundleOptions, makeSkeleton, systemMounts, writeBundle } from "./oci-bundle.ts";
 import { complaintOf, type RunscPlatform, runRunsc, runscPlatforms, runscRemedy } from "./runsc.ts";
 

@@ -4,8 +4,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, rm, rmdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { TmpfsMounter, TmpfsSize } from "../launcher/process.ts";
-import { BoxError, type BoxFolder } from "./box.ts";
+import type { TmpfsMounter, TmpfsSize } from "../../launcher/process.ts";
+import { BoxError, type BoxFolder } from "../box.ts";
 import { measureTree, removeTree } from "./folder-tree.ts";
 
 export interface BoxFoldersOptions {

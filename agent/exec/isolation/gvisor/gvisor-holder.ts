@@ -7,11 +7,11 @@ import type {
   ProcessEnd,
   ProcessStarter,
   Usage,
-} from "../launcher/process.ts";
-import { type BoxEnd, BoxError, type BoxLimits } from "./box.ts";
-import { checkArmed, resourceLimits } from "./box-figures.ts";
+} from "../../launcher/process.ts";
+import { type BoxEnd, BoxError, type BoxLimits } from "../box.ts";
+import { checkArmed, resourceLimits } from "../box-figures.ts";
+import type { BoxHolder } from "../inside-box.ts";
 import type { ForkLog } from "./fork-log.ts";
-import type { BoxHolder } from "./inside-box.ts";
 import { runscEnv } from "./runsc.ts";
 
 export interface GvisorHolderOptions {

@@ -7,9 +7,9 @@ import type {
   ProcessListener,
   ProcessSpec,
   Usage,
-} from "../launcher/process.ts";
-import type { Box, BoxEnd, BoxFolder, BoxKind, BoxLimits } from "./box.ts";
-import { mergeRlimits, processRlimits } from "./box-figures.ts";
+} from "../../launcher/process.ts";
+import type { Box, BoxEnd, BoxFolder, BoxKind, BoxLimits } from "../box.ts";
+import { mergeRlimits, processRlimits } from "../box-figures.ts";
 
 export class GvisorBox implements Box {
   readonly kind: BoxKind;

@@ -1,7 +1,7 @@
 // The boxes of one kind: those that wait, those that are being made, and the takers that wait for
 // them. Every taker that waits has a box of its own being made, so it gets that or the reason why
 // not. When to make boxes ahead is decided by the pool above; used by nobody else.
-import { type Box, BoxError, type BoxFolder, type BoxKind, type BoxLimits } from "./box.ts";
+import { type Box, BoxError, type BoxFolder, type BoxKind, type BoxLimits } from "../box.ts";
 import { type KindMetrics, RecentValues } from "./pool-figures.ts";
 
 /** A box for one task. Whoever took it must release it, whatever happens. */

@@ -9,7 +9,7 @@ import {
   type BoxLevel,
   type BoxLimits,
   type BoxMaker,
-} from "./box.ts";
+} from "../box.ts";
 import { KindPool, type Made, type WarmBox } from "./kind-pool.ts";
 import { type KindMetrics, RateLimit } from "./pool-figures.ts";
 

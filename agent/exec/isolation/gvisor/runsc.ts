@@ -2,7 +2,7 @@
 // here. Reads no environment: the caller passes PATH on. Used by gvisor.ts and by the self-check.
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
-import type { ProcessEnd, ProcessStarter } from "../launcher/process.ts";
+import type { ProcessEnd, ProcessStarter } from "../../launcher/process.ts";
 
 /** Best first: systrap needs no ptrace and is faster with many system calls; ptrace runs anywhere. */
 export const runscPlatforms = ["systrap", "ptrace"] as const;

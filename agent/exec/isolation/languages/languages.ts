@@ -2,17 +2,17 @@
 // user's. Knows nothing of what is installed: that is `language-find.ts`.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Diagnostic, Result } from "../../../protocol/diagnostic.ts";
+import type { Diagnostic, Result } from "../../../../protocol/diagnostic.ts";
+import bash from "./bash.json" with { type: "json" };
+import c from "./c.json" with { type: "json" };
+import cpp from "./cpp.json" with { type: "json" };
+import go from "./go.json" with { type: "json" };
+import java from "./java.json" with { type: "json" };
+import javascript from "./javascript.json" with { type: "json" };
 import type { Language } from "./language.ts";
 import { readLanguage } from "./language-read.ts";
-import bash from "./languages/bash.json" with { type: "json" };
-import c from "./languages/c.json" with { type: "json" };
-import cpp from "./languages/cpp.json" with { type: "json" };
-import go from "./languages/go.json" with { type: "json" };
-import java from "./languages/java.json" with { type: "json" };
-import javascript from "./languages/javascript.json" with { type: "json" };
-import python from "./languages/python.json" with { type: "json" };
-import rust from "./languages/rust.json" with { type: "json" };
+import python from "./python.json" with { type: "json" };
+import rust from "./rust.json" with { type: "json" };
 
 const largestFileBytes = 64 * 1024;
 

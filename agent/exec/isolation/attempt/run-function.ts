@@ -1,9 +1,9 @@
 // A function in a box: one call of the runner that waits there, or of one that is started now.
-import type { Json } from "../../../protocol/json.ts";
-import { escapeRefs } from "../workers/values.ts";
+import type { Json } from "../../../../protocol/json.ts";
+import { escapeRefs } from "../../workers/values.ts";
+import type { SandboxRun } from "../sandbox-spec.ts";
 import { OneCall } from "./one-call.ts";
 import { type RunContext, type Running, rlimitsOf } from "./ran.ts";
-import type { SandboxRun } from "./sandbox-spec.ts";
 
 type FunctionRun = Extract<SandboxRun, { kind: "function" }>;
 

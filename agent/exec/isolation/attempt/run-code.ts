@@ -1,9 +1,15 @@
 // A program in a language of the registry: compiled where the language needs that, then run, both in
 // the same box. What the compiler says goes to the task's log, and its failure says that it was one.
-import { commandOf, type Language, languageEnv, type Places, unitOf } from "./language.ts";
+import {
+  commandOf,
+  type Language,
+  languageEnv,
+  type Places,
+  unitOf,
+} from "../languages/language.ts";
+import type { SandboxRun } from "../sandbox-spec.ts";
 import type { Ran, RunContext, Running } from "./ran.ts";
 import { runCommand } from "./run-command.ts";
-import type { SandboxRun } from "./sandbox-spec.ts";
 
 type CodeRun = Extract<SandboxRun, { kind: "code" }>;
 

@@ -4,9 +4,9 @@
 import { constants } from "node:fs";
 import { mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Json } from "../../../protocol/json.ts";
-import { isTooDeep, maxJsonDepth } from "../../../protocol/json-depth.ts";
-import type { ResultFile } from "../attempt.ts";
+import type { Json } from "../../../../protocol/json.ts";
+import { isTooDeep, maxJsonDepth } from "../../../../protocol/json-depth.ts";
+import type { ResultFile } from "../../attempt.ts";
 
 export type ReadResult =
   | { kind: "none" }

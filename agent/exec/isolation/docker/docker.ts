@@ -10,7 +10,7 @@ import {
   type BoxKind,
   type BoxLimits,
   type BoxMaker,
-} from "./box.ts";
+} from "../box.ts";
 import {
   boxEnvironment,
   type Installation,
@@ -18,7 +18,8 @@ import {
   insidePrograms,
   installationMounts,
   workerOf,
-} from "./box-programs.ts";
+} from "../box-programs.ts";
+import { openInsideBox } from "../inside-box.ts";
 import { ContainerCgroup } from "./container-cgroup.ts";
 import { containerBody } from "./docker-container.ts";
 import { DockerEngine, type EngineFailure, fields } from "./docker-engine.ts";
@@ -31,7 +32,6 @@ import {
   remedyOf,
 } from "./docker-images.ts";
 import { DockerRemoval } from "./docker-removal.ts";
-import { openInsideBox } from "./inside-box.ts";
 
 export interface DockerBoxesOptions extends DockerImagesOptions {
   socketPath: string;

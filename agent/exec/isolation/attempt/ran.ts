@@ -1,10 +1,10 @@
 // How something that ran in a box ended, before it is known what that means: the common shape of
 // commands, calls and compilers. Pure data; made by the run-*.ts files, judged by `cause.ts`.
-import type { Json } from "../../../protocol/json.ts";
-import type { Facts, Failure } from "../../../protocol/outcome.ts";
-import type { LimitName, ProcessEnd, ProcessSpec } from "../launcher/process.ts";
-import type { Box } from "./box.ts";
-import type { SandboxSpec } from "./sandbox-spec.ts";
+import type { Json } from "../../../../protocol/json.ts";
+import type { Facts, Failure } from "../../../../protocol/outcome.ts";
+import type { LimitName, ProcessEnd, ProcessSpec } from "../../launcher/process.ts";
+import type { Box } from "../box.ts";
+import type { SandboxSpec } from "../sandbox-spec.ts";
 
 /** By whom something was stopped that did not end by itself. */
 export type Stopped = "timeout" | "output" | "killed" | LimitName;
