@@ -284,6 +284,24 @@ int main(int argc, char **argv) {
     report(g);
     kill_all(g);
     cg_drop(g);
+  } else if (strcmp(what, "serve") == 0) { /* figure: 1 memory, 2 pids, 4 cpu */
+    int limits = (int)figure;
+    struct cg *g = take((struct cg_limits){.memory_bytes = limits & 1 ? (uint64_t)(64 * MIB) : 0,
+                                           .pids = limits & 2 ? 20 : 0, .cpu_milli = limits & 4 ? 500 : 0});
+    start(g, stop_self, 0);
+    report(g);
+    cg_baseline(g);
+    report(g);
+    kill_all(g);
+    cg_drop(g);
+  } else if (strcmp(what, "moved") == 0) { /* a number in the list that is somebody else's by now */
+    struct cg *g = take((struct cg_limits){0});
+    pid_t pid = start(g, stop_self, 0);
+    cg_kill(g);
+    kill(pid, SIGTERM); /* comes after a SIGKILL that is under way */
+    kill(pid, SIGCONT);
+    fact("signal", WTERMSIG(wait_for(pid)));
+    cg_drop(g);
   } else if (strcmp(what, "forks") == 0) {
     struct cg *g = take((struct cg_limits){.pids = 20, .memory_bytes = (uint64_t)(64 * MIB), .cpu_milli = 500});
     start(g, fork_for_ever, 0);

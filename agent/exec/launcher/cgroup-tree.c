@@ -357,11 +357,12 @@ static bool holds_processes(int base, const char *group) {
 }
 
 static bool is_given_to_us(const struct hierarchy *h) {
-  char mark[8];
+  char mark[8], path[32];
   struct stat st;
   if (h->own_path[0] == 0) return true; /* a namespace's root: the real one never needs a move */
-  if (fgetxattr(h->own, "user.delegate", mark, sizeof mark) > 0) return true;
-  if (fgetxattr(h->own, "trusted.delegate", mark, sizeof mark) > 0) return true;
+  snprintf(path, sizeof path, "/proc/self/fd/%d", h->own); /* fgetxattr takes no O_PATH */
+  if (getxattr(path, "user.delegate", mark, sizeof mark) > 0) return true;
+  if (getxattr(path, "trusted.delegate", mark, sizeof mark) > 0) return true;
   return geteuid() != 0 && fstat(h->own, &st) == 0 && st.st_uid == geteuid();
 }
 
