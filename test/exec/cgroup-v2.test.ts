@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import t from "tap";
+import t, { type Test } from "tap";
 
 const here = import.meta.dirname;
 const launcher = join(here, "../../agent/exec/launcher");
@@ -79,7 +79,7 @@ function drive(machine: Machine, command: string, figure = "") {
 
 type Driven = ReturnType<typeof drive>;
 
-function serves(t: typeof import("tap").default, driven: Driven, left = "0.000"): void {
+function serves(t: Test, driven: Driven, left = "0.000"): void {
   t.equal(driven.status, 0, driven.output);
   t.strictSame(driven.value("version"), ["2"]);
   t.strictSame(driven.value("left"), [left], "killed");
