@@ -2,7 +2,6 @@
 // and answers each (PROTOCOL.md, "Worker channel"). Started by the agent's launcher, never by hand.
 // Works as written, and bundled to one file with EDGEDAG_NODE_SDK naming the SDK.
 import { closeSync, openSync } from "node:fs";
-import { stripTypeScriptTypes } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Channel } from "./channel.ts";
 import { ClaimPage } from "./claim.ts";
@@ -28,10 +27,10 @@ const sdkUrl =
 // Before descriptor 3 is free: where the page stays open, it must not get that number.
 const page = claimPath === "" ? undefined : new ClaimPage(claimPath);
 const channel = new Channel(moveChannel(3));
-const node = new NodeWorker({ channel, loader: new Loader(sdkUrl), mark, page });
-// Without a claim page it waits in a sandbox for one call, which is all that it will ever do: what
-// the first code of a process costs, 10 ms, is spent before.
-if (page === undefined) stripTypeScriptTypes("");
+const loader = new Loader(sdkUrl);
+const node = new NodeWorker({ channel, loader, mark, page });
+// Without a claim page it waits in a sandbox for one call, which is all that it will ever do.
+if (page === undefined) await loader.warmUp();
 channel.send(
   JSON.stringify({
     hello: { worker, token, runtime: "node", version: process.versions.node, pid: process.pid },
