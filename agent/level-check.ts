@@ -172,7 +172,7 @@ async function carryOut(
   let said = "";
   const attempt = start(
     {
-      kind: { level, language, network: false, mounts: [], syscalls: [] },
+      kind: { level, language, network: false, mounts: [], syscalls: [], isOnce: true },
       run: { kind: "command", argv: [launcherPath, "--try", ...what.words] },
       task: `check-${lastTrial}`,
       attempt: 1,

@@ -34,10 +34,10 @@ export interface PolicyInput {
 /** Empty: it may run. Who mounts a source must mount what `realPath` gives at that time. */
 export function checkPolicy(input: PolicyInput): Diagnostic[] {
   const findings = new Findings();
-  for (const [node, { key, attributes }] of input.document.nodes.entries()) {
+  for (const { key, attributes } of input.document.nodes) {
     if (findings.isFull) break;
     const add: Add = (code, field, message, remedy) => {
-      const path = pathText(["nodes", node, "attributes", ...field]);
+      const path = pathText(["tasks", key, ...field]);
       findings.add(code, path, `Task \`${key}\` ${message}.`, remedy);
     };
     checkLevel(input, attributes.isolation, add);
@@ -84,7 +84,7 @@ function checkLanguage(input: PolicyInput, { run, isolation }: TaskAttributes, a
   if (run.kind !== "code" || languages === undefined) return;
   const { registry, languages: found } = languages;
   const language = registry.find(run.language);
-  const field = ["run", "language"];
+  const field = ["code", "language"];
   const shown = JSON.stringify(run.language);
   if (language === undefined) {
     const otherwise = `Known: ${registry.list().map(({ name }) => name)}. More go into the folder of EDGEDAG_LANGUAGES.`;

@@ -45,7 +45,7 @@ async function check(
 }
 
 const codes = (found: Awaited<ReturnType<typeof check>>) =>
-  found.map(({ code, path }) => `${code} ${path.replace(/^nodes\[0\]\.attributes\./, "")}`);
+  found.map(({ code, path }) => `${code} ${path.replace(/^tasks\.a\./, "")}`);
 
 t.test("what asks for nothing may run", async (t) => {
   t.strictSame(await check("{ a: { shell: x }, b: { shell: x, isolation: seccomp } }"), []);
@@ -61,9 +61,9 @@ t.test("all findings of all tasks are told at once, with what to do", async (t) 
     "E_DAG_POLICY sandbox.network",
     "E_DAG_POLICY sandbox.syscalls[0]",
     "E_DAG_POLICY sandbox.syscalls[1]",
-    "E_DAG_LANGUAGE nodes[1].attributes.run.language",
-    "E_DAG_LANGUAGE nodes[2].attributes.run.language",
-    "E_DAG_POLICY nodes[2].attributes.sandbox.mounts[0].source",
+    "E_DAG_LANGUAGE tasks.b.code.language",
+    "E_DAG_LANGUAGE tasks.c.code.language",
+    "E_DAG_POLICY tasks.c.sandbox.mounts[0].source",
   ]);
   for (const { message, remedy } of found) {
     t.match(message, /^Task `[abc]` .*\.$/);
@@ -101,7 +101,7 @@ t.test("a language is there by its alias, and in an image without the host", asy
   const docker = "{ a: { code: { language: golang, code: x }, isolation: docker } }";
   t.strictSame(await check(docker), []);
   t.strictSame(codes(await check(docker, { dockerImages: { go: "" } })), [
-    "E_DAG_LANGUAGE run.language",
+    "E_DAG_LANGUAGE code.language",
   ]);
 });
 

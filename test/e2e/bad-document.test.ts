@@ -126,7 +126,10 @@ t.test("an isolation level that the node does not hold is refused, never lowered
   );
   const run = await box.run(["run", dag]);
   t.equal(run.code, exitCodes.badDocument);
-  t.match(run.stderr, /E_DAG_ISOLATION at tasks\.a\.isolation: .*gvisor.*\n {4}Use one of none/);
+  t.match(
+    run.stderr,
+    /E_DAG_ISOLATION at tasks\.a\.isolation: .*gvisor.*\n {4}Held here: none\. .*doctor/,
+  );
 
   await using master = await withAgent(box);
   const submitted = await box.run(["submit", dag, "--node", "box", "--wait"], { env: master.env });

@@ -104,6 +104,8 @@ export class Box implements AsyncDisposable {
       EDGEDAG_NODE: "box",
       EDGEDAG_HEARTBEAT: "200ms",
       EDGEDAG_SLOTS: "2",
+      // The check of all levels takes a second of both cores, which most tests need not pay.
+      EDGEDAG_LEVELS: "none",
       // The mark by which every process of this box is found, whoever its parent is by now.
       EDGEDAG_PASS_ENV: "BOX",
       BOX: this.#mark,

@@ -28,6 +28,8 @@ export interface BoxKind {
   mounts: readonly Mount[];
   /** Names of system calls that are allowed in addition. */
   syscalls: readonly string[];
+  /** Made for one task: none is kept waiting for another. */
+  isOnce?: true;
 }
 
 export interface BoxLimits {

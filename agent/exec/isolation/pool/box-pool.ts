@@ -273,14 +273,15 @@ export class BoxPool<W = undefined> {
 }
 
 /** Equal for kinds that are interchangeable. */
-export function kindKey({ level, language, network, mounts, syscalls }: BoxKind): string {
+export function kindKey({ level, language, network, mounts, syscalls, isOnce }: BoxKind): string {
   const sorted = mounts.map((m) => [m.target, m.source, m.isWritable]).sort();
-  return JSON.stringify([level, language, network, sorted, [...new Set(syscalls)].sort()]);
+  const once = isOnce === true;
+  return JSON.stringify([level, language, network, sorted, [...new Set(syscalls)].sort(), once]);
 }
 
 /** What has extras of its own is wanted by one task, and would wait for nobody else. */
-export function isWarmable({ network, mounts, syscalls }: BoxKind): boolean {
-  return !network && mounts.length === 0 && syscalls.length === 0;
+export function isWarmable({ network, mounts, syscalls, isOnce }: BoxKind): boolean {
+  return isOnce !== true && !network && mounts.length === 0 && syscalls.length === 0;
 }
 
 function higherLimits(waiting: BoxLimits, task: BoxLimits | undefined): BoxLimits {
