@@ -143,7 +143,8 @@ function inWork(user: BoxUser, language: Language) {
     writeFileSync(join(work, name), text, { mode: 0o644 });
   }
   const options = ["--bind", work, "/work", "--chdir", "/work", "--tmpfs", "/tmp", "536870912"];
-  const script = `export HOME=/work; ${language.script}`;
+  // What tap puts into the environment of every Node.js lies where the box does not show it.
+  const script = `export HOME=/work; unset NODE_OPTIONS; ${language.script}`;
   return runInBox(user, ["/bin/sh", "-c", script], [...options, ...(language.options ?? [])]);
 }
 
