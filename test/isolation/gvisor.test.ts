@@ -136,7 +136,7 @@ t.test("gvisor boxes", options, async (t) => {
       t.match(caps, /^(Cap\w+:\t0+\n)+$/);
       t.equal(await says("touch /usr/x /x /etc/x 2>/dev/null || echo no"), "no\n");
       t.equal(await says("unshare -Ur true 2>/dev/null || echo no"), "no\n");
-      t.equal(await says("ls /root /home /work/main 2>/dev/null; echo"), "\n");
+      t.equal(await says(`ls /root /home '${root}' 2>/dev/null; echo`), "\n");
       const connect =
         "import socket\ntry: socket.create_connection(('127.0.0.1', 22), 2)\nexcept OSError: print('no')";
       t.equal((await runIn(box, ["python3", "-c", connect])).stdout, "no\n");
