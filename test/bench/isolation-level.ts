@@ -24,6 +24,8 @@ export type Language = "shell" | "python" | "node";
 export class MeasuredLevel implements AsyncDisposable {
   readonly level: BoxLevel;
   readonly opened: OpenedLevel;
+  /** Languages of which a pool is kept: from the first task of them on. */
+  readonly #asked = new Set<Language>();
   #count = 0;
 
   /** A text: why it cannot be had here. */
@@ -99,9 +101,9 @@ export class MeasuredLevel implements AsyncDisposable {
   async full(language: Language): Promise<void> {
     const isFull = () =>
       this.#pools().some((pool) => pool.language === language && pool.ready >= poolSize);
-    if (!this.#pools().some((pool) => pool.language === language)) {
-      const run = language === "shell" ? runs.true : runs[language];
-      await this.run(run, language);
+    if (!this.#asked.has(language)) {
+      this.#asked.add(language);
+      await this.run(language === "shell" ? runs.true : runs[language], language);
     }
     await this.#until(() => isFull() && this.opened.isolation.metrics().running === 0);
   }
