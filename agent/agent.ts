@@ -33,6 +33,7 @@ import type { DagSource } from "./sandbox-config.ts";
 import { needsSandbox } from "./sandbox-plan.ts";
 import { realPath } from "./sandbox-settings.ts";
 import { StoreHost } from "./store/store-host.ts";
+import type { Snippets } from "./snippets.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
 import { unpackArtifact } from "./unpack-artifact.ts";
 
@@ -77,6 +78,7 @@ export class Agent {
   #current: OpenedRun | undefined;
   #currentDigest = "";
   #link: Link | undefined;
+  #snippets: Snippets | undefined;
   #isDraining = false;
   #isClosed = false;
 
@@ -323,6 +325,7 @@ export class Agent {
     this.#keeping.end();
     this.#current?.host.abandon();
     this.#current?.report.close();
+    this.#snippets?.close();
     await this.#execution.close();
     await this.#storeHost.close();
     const unsent = (await this.#link?.close({ flushMs })) ?? 0;
@@ -352,6 +355,16 @@ export class Agent {
       acked: () => this.#keeping.maintainSoon(),
     });
     this.#link.notify(this.#journal.outboxDepth());
+  }
+
+  /** Makes this node one that runs snippets. Fails as `Snippets.open` does. */
+  async openSnippets(): Promise<Result<Snippets>> {
+    const { Snippets } = await import("./snippets.ts");
+    const { isolation } = this.#execution;
+    const { config, baseEnv, now } = this.#shared;
+    const opened = await Snippets.open({ config, isolation, baseEnv, now });
+    if (opened.ok) this.#snippets = opened.value;
+    return opened;
   }
 
   /** Usage of a task that runs in a sandbox: the last 1,000 samples, one each 100 ms. */

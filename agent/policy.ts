@@ -77,6 +77,7 @@ const sourceNames: Readonly<Record<DagSource, string>> = {
   file: "EDGEDAG_DAG",
   gateway: "the gateway",
   cli: "the command line",
+  snippet: "whoever sends snippets",
 };
 
 function checkLanguage(input: PolicyInput, { run, isolation }: TaskAttributes, add: Add): void {

@@ -108,7 +108,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     storeSocket,
     storeUrl: config.storeUrl,
     outputLimitBytes: config.outputLimitBytes,
-    sandbox: sandboxSettings(config, shared.baseEnv, artifact),
+    sandbox: sandboxSettings(config, shared.baseEnv, artifact.files),
   });
   const kept = events.flatMap((event) => (event.type === "object-kept" ? event.key : []));
   const report = new RunReport(

@@ -17,8 +17,8 @@ import {
 import { mountPathProblem } from "../protocol/mount-path.ts";
 import { type SandboxLevel, sandboxLevels } from "../protocol/outcome.ts";
 
-/** Where a DAG comes from: EDGEDAG_DAG, the gateway, or the command line. */
-export const dagSources = ["file", "gateway", "cli"] as const;
+/** Where a DAG comes from: EDGEDAG_DAG, the gateway, the command line, or a snippet's sender. */
+export const dagSources = ["file", "gateway", "cli", "snippet"] as const;
 export type DagSource = (typeof dagSources)[number];
 
 export interface AllowedMount {
@@ -75,10 +75,10 @@ export function sandboxTable(cores: number): EnvTable<SandboxConfig> {
     minIsolation: {
       name: "EDGEDAG_MIN_ISOLATION",
       parse: minimum,
-      fallback: { file: "none", gateway: "none", cli: "none" },
-      shown: "none",
+      fallback: { file: "none", gateway: "none", cli: "none", snippet: "subprocess" },
+      shown: "none; snippet=subprocess",
       about:
-        "Lowest isolation level that a task may ask for: one level, or per source of the DAG, like file=none,gateway=seccomp,cli=none.",
+        "Lowest isolation level that a task may ask for: one level, or per source of the DAG, like file=none,gateway=seccomp,snippet=gvisor.",
     },
     allowNetwork: {
       name: "EDGEDAG_ALLOW_NETWORK",
@@ -237,10 +237,17 @@ function levelList(value: string): Parsed<"auto" | SandboxLevel[]> {
 }
 
 function minimum(value: string): Parsed<SandboxConfig["minIsolation"]> {
-  if (isLevel(value)) return { value: { file: value, gateway: value, cli: value } };
+  if (isLevel(value)) {
+    return { value: { file: value, gateway: value, cli: value, snippet: value } };
+  }
   const parsed = list(namedLevel)(value);
   if ("wrong" in parsed) return parsed;
-  const least: Record<DagSource, SandboxLevel> = { file: "none", gateway: "none", cli: "none" };
+  const least: Record<DagSource, SandboxLevel> = {
+    file: "none",
+    gateway: "none",
+    cli: "none",
+    snippet: "subprocess",
+  };
   for (const { source, level } of parsed.value) least[source] = level;
   return { value: least };
 }

@@ -1,10 +1,11 @@
 // What the sandboxes of one run share: the limits that hold where the document says nothing, the
 // variables that every task of the node gets, and the DAG's own files.
 import { realpathSync } from "node:fs";
-import type { DagArtifact } from "../protocol/artifact.ts";
+import type { ArtifactFile } from "../protocol/artifact.ts";
 import { fileBytes } from "../protocol/pack.ts";
 import type { Config } from "./config.ts";
 import type { Mount } from "./exec/isolation/box.ts";
+import type { InputFile } from "./exec/isolation/sandbox-spec.ts";
 import { resolveMount } from "./policy.ts";
 import type { SandboxSettings } from "./sandbox-plan.ts";
 
@@ -17,7 +18,7 @@ const ofTheBox: ReadonlySet<string> = new Set([
 export function sandboxSettings(
   config: Config,
   baseEnv: Readonly<Record<string, string>>,
-  artifact: DagArtifact,
+  files: readonly ArtifactFile[],
 ): SandboxSettings {
   return {
     defaults: {
@@ -29,11 +30,7 @@ export function sandboxSettings(
       outputLimitBytes: config.outputLimitBytes,
     },
     env: Object.fromEntries(Object.entries(baseEnv).filter(([name]) => !ofTheBox.has(name))),
-    files: artifact.files.map((file) => ({
-      path: file.path,
-      content: fileBytes(file),
-      ...(file.executable === true ? { isExecutable: true } : {}),
-    })),
+    files: inputFilesOf(files),
     resolveMounts: (mounts) => {
       const resolved: Mount[] = [];
       for (const mount of mounts) {
@@ -46,6 +43,15 @@ export function sandboxSettings(
       return { ok: true, value: resolved };
     },
   };
+}
+
+/** Files as sandboxes take them. */
+export function inputFilesOf(files: readonly ArtifactFile[]): InputFile[] {
+  return files.map((file) => ({
+    path: file.path,
+    content: fileBytes(file),
+    ...(file.executable === true ? { isExecutable: true } : {}),
+  }));
 }
 
 /** Undefined where nothing is. */

@@ -2,9 +2,11 @@
 // a DAG of one task, so what it may say, how it is limited and how it ends are the task's; what is
 // its own is the way in (a door), the place in a queue, and the keeping of its end. Pure data.
 import type { ArtifactFile } from "../../protocol/artifact.ts";
+import type { AssignmentEnd } from "../../protocol/assignment.ts";
 import type { TaskAttributes } from "../../protocol/dag.ts";
-import type { Json } from "../../protocol/json.ts";
-import type { CancelledBy, Facts, Outcome, SandboxLevel } from "../../protocol/outcome.ts";
+import type { CancelledBy, SandboxLevel } from "../../protocol/outcome.ts";
+
+export type { SnippetFile } from "../../protocol/assignment.ts";
 
 /** 0 is the lowest; 5 where nothing is said. */
 export const priorities = { lowest: 0, normal: 5, highest: 9 } as const;
@@ -35,30 +37,13 @@ export interface Snippet {
 
 export type SnippetState = "queued" | "running" | "finished";
 
-/** A file that it left, small enough to be kept with its end. */
-export interface SnippetFile {
-  /** Relative to the working folder. */
-  name: string;
-  sizeBytes: number;
-  content: Uint8Array;
-}
-
 /** How it ended, with everything that it leaves. */
-export interface SnippetEnd {
-  outcome: Outcome;
-  facts: Facts;
+export interface SnippetEnd extends AssignmentEnd {
   /** What it wrote, up to its output limit; `facts` count what was dropped. */
   stdout: Uint8Array;
   stderr: Uint8Array;
-  /** What a function returned, or a program left in the file named by EDGEDAG_RESULT. */
-  result?: Json;
-  files: SnippetFile[];
-  /** Outputs that were not kept, with the reason. */
-  refused: { path: string; why: string }[];
   /** Node that ran it; absent: none did. */
   node?: string;
-  /** Unix milliseconds. */
-  finishedAt: number;
 }
 
 /** What is known of a snippet. */

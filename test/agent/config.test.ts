@@ -138,7 +138,7 @@ t.test("levels, policy, pools and devices are read", (t) => {
   if (!config.ok) throw new Error(JSON.stringify(config.diagnostics));
   t.match(config.value, {
     levels: ["none", "seccomp"],
-    minIsolation: { gateway: "seccomp", file: "subprocess", cli: "none" },
+    minIsolation: { gateway: "seccomp", file: "subprocess", cli: "none", snippet: "subprocess" },
     allowNetwork: "yes",
     sandboxMemoryBytes: 2 ** 31,
     sandboxCpus: 0.5,
@@ -160,7 +160,7 @@ t.test("levels, policy, pools and devices are read", (t) => {
   if (!others.ok) throw new Error(JSON.stringify(others.diagnostics));
   t.match(others.value, {
     levels: "auto",
-    minIsolation: { gateway: "docker", file: "docker", cli: "docker" },
+    minIsolation: { gateway: "docker", file: "docker", cli: "docker", snippet: "docker" },
     gpus: ["3"],
     poolSizes: { otherwise: 0, kinds: [{ level: "gvisor" }] },
   });

@@ -31,7 +31,7 @@ async function check(
     document: document.value,
     held: ["none", "subprocess", "seccomp", "docker"],
     config: {
-      minIsolation: { file: "none", gateway: "none", cli: "none" },
+      minIsolation: { file: "none", gateway: "none", cli: "none", snippet: "subprocess" },
       allowNetwork: "no",
       allowMounts: [],
       allowSyscalls: [],
@@ -72,7 +72,7 @@ t.test("all findings of all tasks are told at once, with what to do", async (t) 
 });
 
 t.test("the least level is that of the document's source", async (t) => {
-  const minIsolation = { file: "none", gateway: "seccomp", cli: "subprocess" } as const;
+  const minIsolation = { file: "none", gateway: "seccomp", cli: "subprocess", snippet: "none" } as const;
   const task = "{ a: { shell: x, isolation: subprocess } }";
   t.strictSame(codes(await check(task, { minIsolation })), ["E_DAG_POLICY isolation"]);
   t.strictSame(await check(task, { minIsolation }, { source: "cli" }), []);
