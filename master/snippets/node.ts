@@ -6,6 +6,8 @@ export interface SnippetNode {
   readonly id: string;
   /** Most snippets that it runs at once. */
   readonly slots: number;
+  readonly cpus: number;
+  readonly memoryBytes: number;
   /** Levels that hold there. */
   readonly levels: readonly SandboxLevel[];
   /** What it can run, as `runtimeOf` names it. */

@@ -16,7 +16,7 @@ export interface Snippet {
   id: string;
   /** Name of the API key that it came with; "" where there are none. Fairness is between owners. */
   owner: string;
-  /** Name of its queue: the language as the registry calls it, or `shell` for commands. */
+  /** Name of its queue: a language as the API calls it (`python`, `nodejs`, `c`), or `commands`. */
   language: string;
   /** 0 to 9. */
   priority: number;

@@ -111,6 +111,9 @@ export interface SnippetStore {
     now: number,
   ): Promise<"cancelled" | "requested" | "over" | "unknown">;
 
+  /** Running ones of this master that somebody wants cancelled. */
+  cancelAsked(master: string): Promise<string[]>;
+
   get(id: string): Promise<SnippetRecord | undefined>;
   /** Newest first. */
   list(query: SnippetQuery): Promise<SnippetSummary[]>;
