@@ -1,6 +1,8 @@
 // What a route of the HTTP API is: its description and what it does, in one value, so that the OpenAPI
 // document and the server can never disagree.
 import type { Readable } from "node:stream";
+import type { Diagnostic } from "../../protocol/diagnostic.ts";
+import type { Identity } from "../access/identity.ts";
 
 export type JsonSchema = { readonly [key: string]: unknown };
 
@@ -15,28 +17,47 @@ export interface Parameter {
 export interface ApiRequest {
   path: { [name: string]: string };
   query: { [name: string]: string };
+  /** Names in lower case. */
+  headers: { readonly [name: string]: string | string[] | undefined };
   body: unknown;
+  /** Who asks. */
+  identity: Identity;
   /** Aborts when the client went away or the master ends. */
   signal: AbortSignal;
 }
 
-export type ErrorClass = "Validation" | "Security" | "Resource" | "Execution" | "Configuration";
+export const errorClasses = [
+  "Validation",
+  "Security",
+  "Resource",
+  "Execution",
+  "Timeout",
+  "Sandbox",
+  "Monitoring",
+  "Configuration",
+] as const;
+export type ErrorClass = (typeof errorClasses)[number];
+
+export interface ApiError {
+  class: ErrorClass;
+  code: string;
+  message: string;
+  remedy: string;
+  /** Of bad input: all that is wrong. */
+  diagnostics?: readonly Diagnostic[];
+}
 
 export type ApiReply =
-  | { kind: "json"; status: number; value: unknown }
+  | { kind: "json"; status: number; value: unknown; headers?: { [name: string]: string } }
   | { kind: "empty"; status: 204 }
   | {
       kind: "stream";
       status: number;
       type: string;
-      body: Readable | string;
+      body: Readable | string | Buffer;
       headers?: { [name: string]: string };
     }
-  | {
-      kind: "error";
-      status: number;
-      error: { class: ErrorClass; code: string; message: string; remedy: string };
-    };
+  | { kind: "error"; status: number; error: ApiError; headers?: { [name: string]: string } };
 
 export interface Route {
   method: "GET" | "POST";
@@ -47,12 +68,23 @@ export interface Route {
   id: string;
   summary: string;
   parameters?: readonly Parameter[];
-  body?: { description: string; schema: JsonSchema };
+  body?: { description: string; schema: JsonSchema; example?: unknown };
   responses: {
-    readonly [status: number]: { description: string; type?: string; schema?: JsonSchema };
+    readonly [status: number]: {
+      description: string;
+      type?: string;
+      schema?: JsonSchema;
+      example?: unknown;
+    };
   };
   /** Answers without a token. */
   isOpen?: boolean;
+  /** Answers to API keys too, not only to the master's token. */
+  isForKeys?: boolean;
+  /** Counts against the caller's rate limit. */
+  isLimited?: boolean;
+  /** What is said instead of the usual error, where the route speaks another's protocol. */
+  refusal?(status: number, error: ApiError): ApiReply;
   handle(request: ApiRequest): Promise<ApiReply>;
 }
 
@@ -66,7 +98,7 @@ export function failure(
   code: string,
   message: string,
   remedy: string,
-): ApiReply {
+): ApiReply & { kind: "error" } {
   return { kind: "error", status, error: { class: of, code, message, remedy } };
 }
 

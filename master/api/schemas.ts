@@ -1,7 +1,7 @@
 // The named schemas of the OpenAPI document. They describe what the views of nodes, runs, logs and
 // results answer with; the API tests compare every answer with its schema.
 import { runStates } from "../storage/storage.ts";
-import type { JsonSchema } from "./route.ts";
+import { errorClasses, type JsonSchema } from "./route.ts";
 
 const text = { type: "string" };
 const integer = { type: "integer" };
@@ -27,16 +27,17 @@ const outcome = object(
 
 export const schemas: JsonSchema = {
   Error: object({
-    error: object({
-      class: {
-        type: "string",
-        enum: ["Validation", "Security", "Resource", "Execution", "Configuration"],
+    error: object(
+      {
+        class: { type: "string", enum: errorClasses },
+        code: text,
+        message: text,
+        remedy: text,
       },
-      code: text,
-      message: text,
-      remedy: text,
-    }),
+      { diagnostics: listOf("Diagnostic") },
+    ),
   }),
+  Diagnostic: object({ code: text, path: text, message: text, remedy: text }),
   Outcome: outcome,
   Node: object(
     {

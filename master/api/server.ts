@@ -3,7 +3,9 @@
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
-import type { Logger } from "../clock.ts";
+import type { Identity } from "../access/identity.ts";
+import type { RateLimit } from "../access/rate-limit.ts";
+import type { Clock, Logger } from "../clock.ts";
 import { nearest } from "../nearest.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type ApiReply, failure, json, type Route } from "./route.ts";
@@ -15,9 +17,15 @@ export interface ServerOptions {
   routes: readonly Route[];
   log: Logger;
   tls?: { cert: string | Buffer; key: string | Buffer };
-  isAuthorized(header: string | undefined): boolean;
+  identify(headers: {
+    readonly [name: string]: string | string[] | undefined;
+  }): Identity | undefined;
   /** True when there is no token: then only requests to a local name are answered. */
   isLocalOnly: boolean;
+  rateLimit?: RateLimit;
+  clock: Clock;
+  /** One line of log a request. */
+  hasAccessLog?: boolean;
 }
 
 export function makeServer(options: ServerOptions): FastifyInstance {
@@ -53,8 +61,10 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
     method: route.method,
     url: fastifyPath(route),
     handler: async (request, reply) => {
-      const rejected = admission(route, request, options) ?? queryProblem(route, request);
-      if (rejected !== undefined) return send(reply, rejected);
+      const identity = options.identify(request.headers);
+      const rejected =
+        admission({ route, request, identity, options }) ?? queryProblem(route, request);
+      if (rejected !== undefined) return send(reply, inItsWords(route, rejected));
       const gone = new AbortController();
       reply.raw.on("close", () => gone.abort());
       return send(
@@ -62,10 +72,18 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
         await route.handle({
           path: pathOf(route, request),
           query: textsOf(request.query),
+          headers: request.headers,
           body: request.body,
+          identity: identity ?? { owner: "", isAdmin: false },
           signal: gone.signal,
         }),
       );
+    },
+    // What was wrong before the handler: no JSON, or too much of it.
+    errorHandler: (error, request, reply) =>
+      send(reply, inItsWords(route, errorReply(error, request, options))),
+    onResponse: async (request, reply) => {
+      if (options.hasAccessLog === true) logAccess(request, reply, options);
     },
   });
 }
@@ -93,11 +111,33 @@ function textsOf(values: unknown): { [name: string]: string } {
   );
 }
 
-function admission(
-  route: Route,
-  request: FastifyRequest,
-  options: ServerOptions,
-): ApiReply | undefined {
+function inItsWords(route: Route, reply: ApiReply): ApiReply {
+  if (reply.kind !== "error" || route.refusal === undefined) return reply;
+  return route.refusal(reply.status, reply.error);
+}
+
+function logAccess(request: FastifyRequest, reply: FastifyReply, { log, identify }: ServerOptions) {
+  const { method, url, ip } = request;
+  const fields = {
+    method,
+    // Without the query: it may hold what is nobody's business.
+    path: url.split("?")[0],
+    status: reply.statusCode,
+    ms: Math.round(reply.elapsedTime * 1000) / 1000,
+    ip,
+    owner: identify(request.headers)?.owner ?? null,
+  };
+  log.info(fields, "request");
+}
+
+interface Asked {
+  route: Route;
+  request: FastifyRequest;
+  identity: Identity | undefined;
+  options: ServerOptions;
+}
+
+function admission({ route, request, identity, options }: Asked): ApiReply | undefined {
   if (options.isLocalOnly && !isLocalName(request.headers.host)) {
     // A web page whose name was made to point here would otherwise command a master without a token.
     return failure(
@@ -108,15 +148,45 @@ function admission(
       "Use http://127.0.0.1 or http://localhost, or give the master a token.",
     );
   }
-  if (route.isOpen === true || options.isAuthorized(request.headers.authorization))
-    return undefined;
-  return failure(
-    401,
-    "Security",
-    "E_API_TOKEN",
-    "the token is missing or wrong",
-    "Send `Authorization: Bearer TOKEN` with the master's token.",
+  if (route.isOpen === true) return undefined;
+  if (identity === undefined) {
+    return failure(
+      401,
+      "Security",
+      "E_API_TOKEN",
+      "the token is missing or wrong",
+      "Send `Authorization: Bearer TOKEN` with the master's token or an API key.",
+    );
+  }
+  if (!identity.isAdmin && route.isForKeys !== true) {
+    return failure(
+      403,
+      "Security",
+      "E_API_ROLE",
+      "an API key is not enough for this",
+      "Use the master's token.",
+    );
+  }
+  return route.isLimited === true ? tooMany(identity, request, options) : undefined;
+}
+
+function tooMany(
+  { owner }: Identity,
+  request: FastifyRequest,
+  { rateLimit, clock }: ServerOptions,
+): ApiReply | undefined {
+  // Who has no name of its own is known by its address.
+  const waitMs = rateLimit?.take(owner === "" ? `@${request.ip}` : owner, clock());
+  if (waitMs === undefined || waitMs === 0) return undefined;
+  const seconds = String(Math.ceil(waitMs / 1000));
+  const error = failure(
+    429,
+    "Resource",
+    "E_API_RATE",
+    "Too many requests, please try again later",
+    `Wait ${seconds} s; the limit is the operator's EDGEDAG_RATE_LIMIT.`,
   );
+  return { ...error, headers: { "retry-after": seconds } };
 }
 
 function isLocalName(host: string | undefined): boolean {
@@ -205,11 +275,17 @@ function send(reply: FastifyReply, answer: ApiReply): FastifyReply {
   reply.header("x-content-type-options", "nosniff");
   switch (answer.kind) {
     case "json":
-      return reply.code(answer.status).send(answer.value);
+      return reply
+        .code(answer.status)
+        .headers(answer.headers ?? {})
+        .send(answer.value);
     case "empty":
       return reply.code(answer.status).send();
     case "error":
-      return reply.code(answer.status).send({ error: answer.error });
+      return reply
+        .code(answer.status)
+        .headers(answer.headers ?? {})
+        .send({ error: answer.error });
     case "stream":
       if (answer.body instanceof Readable) answer.body.on("error", () => reply.raw.destroy());
       return reply

@@ -1,0 +1,366 @@
+// The door of a library: commands in batches, waited for together, with what there is of resources
+// and what was used of them.
+import type { Diagnostic } from "../../protocol/diagnostic.ts";
+import {
+  type ApiReply,
+  failure,
+  json,
+  pathParameter,
+  queryParameter,
+  type Route,
+} from "../api/route.ts";
+import { ref } from "../api/schemas.ts";
+import { priorities } from "../snippets/snippet.ts";
+import type { NewSnippet } from "../snippets/store/store.ts";
+import { commandProblem } from "./command-policy.ts";
+import type { DoorParts } from "./door-parts.ts";
+import { Input, isObject } from "./input.ts";
+import { commandsQueue } from "./languages.ts";
+import { makeSnippet, readLevels, readLimits } from "./make-snippet.ts";
+import {
+  digestOf,
+  mostFileBytes,
+  mostWords,
+  readCallback,
+  readEnvironment,
+  readOutputs,
+} from "./queue-door.ts";
+import { invalid, mostWaitMs, notFound, submitFailure, taskOf, waitMsOf } from "./replies.ts";
+import { listOfSnippets } from "./snippet-list.ts";
+import { viewOf } from "./snippet-view.ts";
+
+const mostTasks = 1000;
+const mostIds = 10_000;
+const taskId = pathParameter("id", "What `POST /tasks` answered.");
+const fields = [
+  "command",
+  "args",
+  "env",
+  "stdin",
+  "files",
+  "outputs",
+  "limits",
+  "isolation",
+  "priority",
+  "callback",
+  "idempotency_key",
+] as const;
+
+const tasksExample = [
+  { command: "python3", args: ["-c", "print(6 * 7)"], limits: { memory: "128Mi" } },
+  { command: "sh", args: ["-c", "wc -l < in.txt"], files: { "in.txt": "a\nb\n" }, priority: 7 },
+];
+
+export function batchDoor(parts: DoorParts): Route[] {
+  const { snippets, statistics } = parts;
+  const shared = { isForKeys: true } as const;
+  return [
+    {
+      ...shared,
+      method: "POST",
+      path: "/tasks",
+      id: "submitTasks",
+      isLimited: true,
+      summary: "Takes commands in, all or none of them.",
+      body: {
+        description: "A list of commands; each needs `command`.",
+        schema: {
+          type: "array",
+          items: {
+            type: "object",
+            required: ["command"],
+            properties: {
+              command: { type: "string" },
+              args: { type: "array", items: { type: "string" } },
+              env: { type: "object", additionalProperties: { type: "string" } },
+              stdin: { type: "string" },
+              files: { type: "object" },
+              outputs: { type: "array", items: { type: "string" } },
+              limits: { type: "object" },
+              isolation: { type: "string" },
+              priority: { type: "integer", minimum: 0, maximum: 9 },
+              callback: { type: "string" },
+              idempotency_key: { type: "string" },
+            },
+          },
+        },
+        example: tasksExample,
+      },
+      responses: {
+        202: {
+          description: "Their ids, in order.",
+          schema: ref("AcceptedTasks"),
+          example: { tasks: [{ id: "0mf1k2j3h40000-9c51e0a2b7d4", state: "queued" }] },
+        },
+      },
+      handle: async ({ body, identity, headers }) => {
+        const read = readTasks(parts, body, identity.owner, textOf(headers["idempotency-key"]));
+        if ("kind" in read) return read;
+        try {
+          const inserted = await snippets.submit(read.snippets);
+          const conflict = inserted.findIndex(({ kind }) => kind === "conflict");
+          if (conflict !== -1) return reused(conflict);
+          return json({ tasks: inserted.map(({ id }) => ({ id, state: "queued" })) }, 202);
+        } catch (error) {
+          return submitFailure(error);
+        }
+      },
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/tasks",
+      id: "listTasks",
+      summary: "The caller's tasks, newest first.",
+      ...listOfSnippets(snippets, "tasks"),
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/tasks/{id}",
+      id: "task",
+      summary: "What became of a task.",
+      parameters: [
+        taskId,
+        queryParameter("wait", "Waits for its end at most so long, like 30s; 60s at most."),
+      ],
+      responses: { 200: { description: "The task.", schema: ref("Task") } },
+      handle: async ({ path, query, identity, signal }) => {
+        const waitMs = waitMsOf(query.wait);
+        if (typeof waitMs !== "number") return waitMs;
+        const found = await taskOf(snippets, path.id ?? "", identity);
+        if (found === undefined) return notFound(path.id ?? "");
+        if (found.state === "finished" || waitMs === 0) return json(viewOf(found));
+        return json(viewOf((await snippets.wait(found.snippet.id, waitMs, signal)) ?? found));
+      },
+    },
+    {
+      ...shared,
+      method: "POST",
+      path: "/tasks/wait",
+      id: "waitForTasks",
+      summary: "Which of these tasks have ended by now, or within the time.",
+      body: {
+        description:
+          "`ids`; `timeout` (seconds or text like 5s; 0 answers at once, 60s at most); `count`: how many are enough (all).",
+        schema: {
+          type: "object",
+          required: ["ids"],
+          properties: {
+            ids: { type: "array", items: { type: "string" } },
+            timeout: {},
+            count: { type: "integer", minimum: 1 },
+          },
+        },
+        example: { ids: ["0mf1k2j3h40000-9c51e0a2b7d4"], timeout: "5s" },
+      },
+      responses: { 200: { description: "Done and pending ones.", schema: ref("Waited") } },
+      handle: async ({ body, identity, signal }) => {
+        const problems: Diagnostic[] = [];
+        const input = Input.of(body, "", problems);
+        input?.only(["ids", "timeout", "count"]);
+        const ids = [...new Set(input?.strings("ids", mostIds) ?? [])];
+        const timeoutMs = input?.raw("timeout") === 0 ? 0 : input?.duration("timeout", 86_400_000);
+        const count = input?.whole("count", 1, mostIds) ?? ids.length;
+        if (problems.length > 0) return invalid(problems);
+        const limitMs = Math.min(timeoutMs ?? 0, mostWaitMs);
+        const known = await Promise.all(ids.map((id) => taskOf(snippets, id, identity)));
+        const missing = ids.find((_, index) => known[index] === undefined);
+        if (missing !== undefined) return notFound(missing);
+        const done = await waitForSome(parts, ids, { count, limitMs, signal });
+        return json({
+          done: done.map(viewOf),
+          pending: ids.filter((id) => !done.some(({ snippet }) => snippet.id === id)),
+        });
+      },
+    },
+    {
+      ...shared,
+      method: "POST",
+      path: "/tasks/{id}/cancel",
+      id: "cancelTask",
+      summary: "Cancels a task, whether it waits or runs.",
+      parameters: [taskId],
+      responses: { 200: { description: "The task, as it is now.", schema: ref("Task") } },
+      handle: async ({ path, identity }) => {
+        const found = await taskOf(snippets, path.id ?? "", identity);
+        if (found === undefined) return notFound(path.id ?? "");
+        await snippets.cancel(found.snippet.id, "user");
+        return json(viewOf((await snippets.get(found.snippet.id)) ?? found));
+      },
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/resources",
+      id: "resources",
+      summary: "Slots, processors and memory of all nodes, and how much of them is free.",
+      responses: { 200: { description: "The resources.", schema: ref("Resources") } },
+      handle: async () => json(availableResources(parts)),
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/statistics",
+      id: "statistics",
+      summary: "Counts by state and reason, latencies, and what was used, since the start.",
+      responses: { 200: { description: "The statistics.", schema: { type: "object" } } },
+      handle: async () => json({ ...statistics.view(), queue: snippets.figures }),
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/usage",
+      id: "usage",
+      summary: "What was used in each of the last 60 minutes.",
+      responses: { 200: { description: "Minutes, oldest first.", schema: { type: "object" } } },
+      handle: async () => json({ minutes: statistics.history() }),
+    },
+  ];
+}
+
+export function availableResources({ snippets }: Pick<DoorParts, "snippets">) {
+  const { slots, resources, nodes } = snippets.dispatcher.placing;
+  return {
+    slots: slots.total,
+    free_slots: slots.free,
+    cpus: resources.cpus,
+    memory_bytes: resources.memoryBytes,
+    free_memory_bytes: resources.freeMemoryBytes,
+    nodes: nodes.map(({ id, levels, runtimes }) => ({
+      id,
+      levels: [...levels],
+      languages: [...runtimes],
+    })),
+  };
+}
+
+interface WaitRule {
+  count: number;
+  limitMs: number;
+  signal: AbortSignal;
+}
+
+async function waitForSome(
+  { snippets }: DoorParts,
+  ids: readonly string[],
+  { count, limitMs, signal }: WaitRule,
+) {
+  const enough = new AbortController();
+  const stop = AbortSignal.any([enough.signal, signal]);
+  let ended = 0;
+  const records = await Promise.all(
+    ids.map(async (id) => {
+      const record = await snippets.wait(id, limitMs, stop);
+      if (record?.state === "finished") ended += 1;
+      if (ended >= count) enough.abort();
+      return record;
+    }),
+  );
+  return records.flatMap((record) => (record?.state === "finished" ? [record] : []));
+}
+
+function readTasks(
+  parts: DoorParts,
+  body: unknown,
+  owner: string,
+  headerKey: string,
+): { snippets: NewSnippet[] } | ApiReply {
+  const list = isObject(body) && Array.isArray(body.tasks) ? body.tasks : body;
+  if (!Array.isArray(list) || list.length === 0 || list.length > mostTasks) {
+    const message = `must be a list of 1 to ${mostTasks} tasks`;
+    const remedy = 'Send a list like [{"command": "true"}].';
+    return invalid([{ code: "E_SNIPPET_FIELD", path: "", message, remedy }]);
+  }
+  const problems: Diagnostic[] = [];
+  const snippets: NewSnippet[] = [];
+  for (const [index, task] of list.entries()) {
+    const input = Input.of(task, `[${index}]`, problems);
+    if (input === undefined) continue;
+    const snippet = readTask(parts, input, owner);
+    const own = input.text("idempotency_key", 200);
+    const key = own ?? (headerKey === "" ? "" : `${headerKey.slice(0, 200)}/${index}`);
+    if (snippet === undefined) continue;
+    if (key === "") snippets.push({ snippet });
+    else snippets.push({ snippet, idempotency: { key, digest: digestOf(task) } });
+  }
+  if (problems.length > 0) return invalid(problems);
+  const impossible = snippets.map(({ snippet }) => insufficient(parts, snippet));
+  const why = impossible.find((detail) => detail !== undefined);
+  if (why === undefined) return { snippets };
+  return failure(
+    422,
+    "Resource",
+    "E_RESOURCES",
+    `Insufficient resources: ${why}`,
+    "Ask for less; GET /resources says what there is.",
+  );
+}
+
+/** More than any node has, now that there are nodes. */
+function insufficient({ snippets }: DoorParts, snippet: NewSnippet["snippet"]): string | undefined {
+  const { placing } = snippets.dispatcher;
+  return placing.nodes.length === 0 ? undefined : placing.whyImpossible(snippet);
+}
+
+function readTask(
+  parts: DoorParts,
+  input: Input,
+  owner: string,
+): NewSnippet["snippet"] | undefined {
+  const { rules, deniedCommands, clock } = parts;
+  const before = input.problems.length;
+  input.only(fields);
+  const command = input.text("command", 4096);
+  if (command === undefined || command.trim() === "" || command.includes("\0")) {
+    if (command !== undefined || !input.has("command")) {
+      input.bad("command", "is empty", "Name a program.", "E_SNIPPET_COMMAND");
+    }
+  }
+  const args = input.strings("args", mostWords) ?? [];
+  const argv = [command ?? "", ...args];
+  const problem = commandProblem(argv, deniedCommands);
+  if (problem !== undefined) {
+    input.bad("command", `is refused: ${problem}`, "The operator decides.", "E_SNIPPET_DENIED");
+  }
+  const env = readEnvironment(input);
+  const stdin = input.text("stdin", mostFileBytes);
+  const files = input.files("files", mostFileBytes);
+  const outputs = readOutputs(input);
+  const limits = readLimits(input, "limits", rules);
+  const levels = readLevels(input, "isolation", rules);
+  const priority = input.whole("priority", priorities.lowest, priorities.highest);
+  const callback = readCallback(input, parts);
+  if (input.problems.length > before) return undefined;
+  return makeSnippet(
+    {
+      owner,
+      language: commandsQueue,
+      run: { kind: "command", argv },
+      env,
+      ...(stdin === undefined ? {} : { stdin }),
+      files,
+      outputs,
+      limits,
+      levels,
+      ...(priority === undefined ? {} : { priority }),
+      ...(callback === undefined ? {} : { callback }),
+    },
+    rules,
+    clock(),
+  );
+}
+
+function reused(index: number): ApiReply {
+  return failure(
+    409,
+    "Validation",
+    "E_SNIPPET_IDEMPOTENCY",
+    `the idempotency key of task ${index} was used for something else; nothing was taken in`,
+    "Use a key of its own for each task.",
+  );
+}
+
+function textOf(value: string | string[] | undefined): string {
+  return (Array.isArray(value) ? value[0] : value) ?? "";
+}

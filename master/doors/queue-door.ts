@@ -1,0 +1,309 @@
+// The door of a queue: a program in one of many languages is taken in, and its end is asked for,
+// waited for or watched later.
+import { hash } from "node:crypto";
+import { canonicalJson } from "../../protocol/canonical.ts";
+import type { Diagnostic } from "../../protocol/diagnostic.ts";
+import type { Json } from "../../protocol/json.ts";
+import { pathProblem } from "../../protocol/safe-path.ts";
+import { type ApiReply, json, pathParameter, queryParameter, type Route } from "../api/route.ts";
+import { ref } from "../api/schemas.ts";
+import { priorities } from "../snippets/snippet.ts";
+import type { NewSnippet } from "../snippets/store/store.ts";
+import { callbackProblem } from "./callback-url.ts";
+import type { DoorParts } from "./door-parts.ts";
+import { Input } from "./input.ts";
+import { commandsQueue, queueOf, registryName } from "./languages.ts";
+import { liveStream } from "./live-stream.ts";
+import { makeSnippet, readLevels, readLimits } from "./make-snippet.ts";
+import { invalid, notFound, submitFailure, taskOf, unsafeCode, waitMsOf } from "./replies.ts";
+import { listOfSnippets } from "./snippet-list.ts";
+import { viewOf } from "./snippet-view.ts";
+
+const mostCodeChars = 2 ** 20;
+export const mostFileBytes = 8 * 2 ** 20;
+export const mostWords = 4096;
+export const mostOutputs = 100;
+const taskId = pathParameter("task_id", "What `POST /submit` answered.");
+
+const fields = [
+  "language",
+  "code",
+  "stdin",
+  "args",
+  "env",
+  "files",
+  "outputs",
+  "limits",
+  "isolation",
+  "priority",
+  "callback",
+  "idempotency_key",
+] as const;
+
+const submitExample = {
+  language: "python",
+  code: 'import sys\nprint("hello", sys.argv[1])\n',
+  args: ["world"],
+  limits: { timeout: "5s", memory: "128Mi" },
+  priority: 5,
+};
+
+export function queueDoor(parts: DoorParts): Route[] {
+  const { snippets } = parts;
+  const shared = { isForKeys: true } as const;
+  return [
+    {
+      ...shared,
+      method: "POST",
+      path: "/submit",
+      id: "submit",
+      isLimited: true,
+      summary: "Takes a program in; it is run once a sandbox is free.",
+      parameters: [],
+      body: {
+        description:
+          "The program and what it gets. Lengths of time are seconds or text like 5s, sizes are bytes or text like 64Mi. The header Idempotency-Key stops a double submission.",
+        schema: {
+          type: "object",
+          required: ["language", "code"],
+          properties: {
+            language: { type: "string" },
+            code: { type: "string" },
+            stdin: { type: "string" },
+            args: { type: "array", items: { type: "string" } },
+            env: { type: "object", additionalProperties: { type: "string" } },
+            files: { type: "object" },
+            outputs: { type: "array", items: { type: "string" } },
+            limits: { type: "object" },
+            isolation: { type: "string" },
+            priority: { type: "integer", minimum: 0, maximum: 9 },
+            callback: { type: "string" },
+            idempotency_key: { type: "string" },
+          },
+        },
+        example: submitExample,
+      },
+      responses: {
+        202: {
+          description: "It is taken in, or was before.",
+          schema: ref("Accepted"),
+          example: { task_id: "0mf1k2j3h40000-9c51e0a2b7d4", state: "queued" },
+        },
+      },
+      handle: async ({ body, identity, headers }) => {
+        const key = headers["idempotency-key"];
+        const read = await readSubmission(parts, body, identity.owner, String(key ?? ""));
+        if ("kind" in read) return read;
+        try {
+          const [inserted] = await snippets.submit([read]);
+          if (inserted === undefined) throw new Error("nothing was stored");
+          if (inserted.kind === "conflict") return conflict(inserted.id);
+          return json({ task_id: inserted.id, state: "queued" }, 202);
+        } catch (error) {
+          return submitFailure(error);
+        }
+      },
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/result/{task_id}",
+      id: "result",
+      summary: "What became of it: state, output, exit code, usage, times.",
+      parameters: [
+        taskId,
+        queryParameter("wait", "Waits for its end at most so long, like 30s; 60s at most."),
+      ],
+      responses: { 200: { description: "The task.", schema: ref("Task") } },
+      handle: async ({ path, query, identity, signal }) => {
+        const waitMs = waitMsOf(query.wait);
+        if (typeof waitMs !== "number") return waitMs;
+        const found = await taskOf(snippets, path.task_id ?? "", identity);
+        if (found === undefined) return notFound(path.task_id ?? "");
+        if (found.state === "finished" || waitMs === 0) return json(viewOf(found));
+        const waited = await snippets.wait(found.snippet.id, waitMs, signal);
+        return json(viewOf(waited ?? found));
+      },
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/result/{task_id}/files/{name}",
+      isDeep: true,
+      id: "resultFile",
+      summary: "A file that it left, as bytes.",
+      parameters: [taskId, pathParameter("name", "Its path.")],
+      responses: { 200: { description: "The file.", type: "application/octet-stream" } },
+      handle: async ({ path, identity }) => {
+        const found = await taskOf(snippets, path.task_id ?? "", identity);
+        const file = found?.end?.files.find(({ name }) => name === path.name);
+        if (file === undefined) return notFound(`${path.task_id}/files/${path.name}`);
+        const { buffer, byteOffset, byteLength } = file.content;
+        return {
+          kind: "stream",
+          status: 200,
+          type: "application/octet-stream",
+          body: Buffer.from(buffer, byteOffset, byteLength),
+          headers: { "content-disposition": "attachment" },
+        };
+      },
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/result/{task_id}/stream",
+      id: "resultStream",
+      summary: "Its output while it runs, as server-sent events: state, stdout, stderr, end.",
+      parameters: [taskId],
+      responses: { 200: { description: "The events.", type: "text/event-stream" } },
+      handle: async ({ path, identity, headers, signal }) => {
+        const found = await taskOf(snippets, path.task_id ?? "", identity);
+        if (found === undefined) return notFound(path.task_id ?? "");
+        const given = headers["last-event-id"];
+        const lastEventId = typeof given === "string" ? given : undefined;
+        return {
+          kind: "stream",
+          status: 200,
+          type: "text/event-stream",
+          body: liveStream(snippets, found.snippet.id, { lastEventId, signal }),
+        };
+      },
+    },
+    {
+      ...shared,
+      method: "POST",
+      path: "/cancel/{task_id}",
+      id: "cancel",
+      summary: "Cancels it, whether it waits or runs.",
+      parameters: [taskId],
+      responses: { 200: { description: "The task, as it is now.", schema: ref("Task") } },
+      handle: async ({ path, identity }) => {
+        const found = await taskOf(snippets, path.task_id ?? "", identity);
+        if (found === undefined) return notFound(path.task_id ?? "");
+        await snippets.cancel(found.snippet.id, "user");
+        return json(viewOf((await snippets.get(found.snippet.id)) ?? found));
+      },
+    },
+    {
+      ...shared,
+      method: "GET",
+      path: "/submissions",
+      id: "submissions",
+      summary: "The caller's tasks, newest first.",
+      ...listOfSnippets(snippets, "tasks"),
+    },
+  ];
+}
+
+async function readSubmission(
+  parts: DoorParts,
+  body: unknown,
+  owner: string,
+  headerKey: string,
+): Promise<NewSnippet | ApiReply> {
+  const { rules, languages, clock, policy } = parts;
+  const problems: Diagnostic[] = [];
+  const input = Input.of(body, "", problems);
+  if (input === undefined) return invalid(problems);
+  input.only(fields);
+  const language = readLanguage(input, languages);
+  const code = input.text("code", mostCodeChars);
+  if (!input.has("code")) input.bad("code", "is missing", "Send the program's text.");
+  const stdin = input.text("stdin", mostFileBytes);
+  const args = input.strings("args", mostWords) ?? [];
+  const env = readEnvironment(input);
+  const files = input.files("files", mostFileBytes);
+  const outputs = readOutputs(input);
+  const limits = readLimits(input, "limits", rules);
+  const levels = readLevels(input, "isolation", rules);
+  const priority = input.whole("priority", priorities.lowest, priorities.highest);
+  const callback = readCallback(input, parts);
+  const key = input.text("idempotency_key", 200) ?? headerKey.slice(0, 200);
+  if (problems.length > 0 || language === undefined || code === undefined) return invalid(problems);
+  if (policy !== undefined && rules.codePolicy === "all") {
+    const refused = await unsafeCode(policy, language, code);
+    if (refused !== undefined) return refused;
+  }
+  const snippet = makeSnippet(
+    {
+      owner,
+      language,
+      run: { kind: "code", language: registryName(language), code, args },
+      env,
+      ...(stdin === undefined ? {} : { stdin }),
+      files,
+      outputs,
+      limits,
+      levels,
+      ...(priority === undefined ? {} : { priority }),
+      ...(callback === undefined ? {} : { callback }),
+    },
+    rules,
+    clock(),
+  );
+  if (key === "") return { snippet };
+  return { snippet, idempotency: { key, digest: digestOf(body) } };
+}
+
+function readLanguage(input: Input, known: ReadonlySet<string>): string | undefined {
+  const given = input.text("language", 60);
+  if (given === undefined) {
+    if (!input.has("language")) input.bad("language", "is missing", "Name a language.");
+    return undefined;
+  }
+  const queue = queueOf(given, known);
+  if (queue !== undefined && queue !== commandsQueue) return queue;
+  const names = [...known].filter((name) => name !== commandsQueue);
+  input.bad("language", "is not known here", `Known: ${names.join(", ")}.`, "E_SNIPPET_LANGUAGE");
+  return undefined;
+}
+
+export function readEnvironment(input: Input): { [name: string]: string } {
+  const env: { [name: string]: string } = {};
+  const given = input.object("env");
+  for (const [name, value] of given?.entries() ?? []) {
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+      given?.bad(name.slice(0, 80), "is no name of a variable", "Use letters, digits and _.");
+    } else if (typeof value !== "string" || value.includes("\0")) {
+      given?.bad(name, "must be text without NUL", "Send numbers as text.");
+    } else env[name] = value;
+  }
+  return env;
+}
+
+export function readOutputs(input: Input): string[] {
+  const outputs = input.strings("outputs", mostOutputs) ?? [];
+  for (const [index, pattern] of outputs.entries()) {
+    const problem = pathProblem(pattern);
+    if (problem === undefined) continue;
+    input.bad(`outputs[${index}]`, `cannot be collected: ${problem}`, "Use a relative pattern.");
+  }
+  return outputs;
+}
+
+export function readCallback(input: Input, { callbacks }: DoorParts): string | undefined {
+  const url = input.text("callback", 2000);
+  if (url === undefined) return undefined;
+  const problem = callbackProblem(url, callbacks);
+  if (problem === undefined) return url;
+  input.bad("callback", problem.message, problem.remedy, "E_SNIPPET_CALLBACK");
+  return undefined;
+}
+
+/** The same request again, however its fields are ordered. */
+export function digestOf(body: unknown): string {
+  return hash("sha256", canonicalJson(body as Json)); // it was parsed from JSON
+}
+
+function conflict(id: string): ApiReply {
+  return {
+    kind: "error",
+    status: 409,
+    error: {
+      class: "Validation",
+      code: "E_SNIPPET_IDEMPOTENCY",
+      message: `the idempotency key was used for another request, which is task ${id}`,
+      remedy: "Use a key of its own for each submission.",
+    },
+  };
+}
