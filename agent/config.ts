@@ -27,6 +27,7 @@ export interface Config extends SandboxConfig {
   heartbeatMs: number;
   labels: { [name: string]: string };
   slots: number;
+  snippetSlots: number;
   python: string;
   launcher: string;
   passEnv: string[];
@@ -136,6 +137,13 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: defaults.cores,
       shown: "the number of cores",
       about: "Attempts that run at once.",
+    },
+    snippetSlots: {
+      name: "EDGEDAG_SNIPPET_SLOTS",
+      parse: integer(0, 4096),
+      fallback: 0,
+      shown: "0: none; in `edgedag serve` twice the pool's size",
+      about: "Snippets of the master's queues that this node runs at once.",
     },
     python: {
       name: "EDGEDAG_PYTHON",

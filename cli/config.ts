@@ -5,6 +5,7 @@ import { exitCodes } from "../protocol/exit-codes.ts";
 import type { Io } from "./io.ts";
 import { masterDefaults } from "./master.ts";
 import { masterTable } from "./master-config.ts";
+import { serviceTable } from "./service-config.ts";
 import { agentTable } from "./surroundings.ts";
 
 export interface ConfigOptions {
@@ -16,6 +17,7 @@ export function config({ markdown, env }: ConfigOptions, io: Io): number {
   const tables = [
     { title: "agent", rows: Object.values<EnvRow<unknown>>(agentTable()) },
     { title: "master", rows: Object.values<EnvRow<unknown>>(masterTable(masterDefaults(env))) },
+    { title: "code-execution service", rows: Object.values<EnvRow<unknown>>(serviceTable) },
   ];
   for (const { title, rows } of tables) {
     io.stdout.write(markdown ? asMarkdown(title, rows) : asText(title, rows, env));

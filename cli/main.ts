@@ -66,6 +66,24 @@ async function main(argv: readonly string[]): Promise<number> {
       code = await up({ ...options, env: await withDotenv(env) }, io);
     });
   program
+    .command("serve")
+    .description(
+      "run a code-execution service: a master with its doors, and a node with warm pools",
+    )
+    .option("--dir <folder>", "one folder for the data of both")
+    .action(async (options) => {
+      const { serve } = await import("./serve.ts");
+      code = await serve({ ...options, env: await withDotenv(env) }, io);
+    });
+  program
+    .command("languages")
+    .description("list the languages of code, and which of them this machine has")
+    .option("--json", "print JSON", false)
+    .action(async (options) => {
+      const { languages } = await import("./languages.ts");
+      code = await languages({ ...options, env }, io);
+    });
+  program
     .command("validate <paths...>")
     .description("check DAG documents or artifacts and explain all that is wrong")
     .option("--json", "print JSON")

@@ -12,15 +12,21 @@ export interface MasterConfig {
   lateAfter: number;
   lostAfter: number;
   logLevel: LogLevel;
+  durability: "process" | "power";
 }
 
-export function masterTable(defaults: { dataDir: string }): EnvTable<MasterConfig> {
+export interface MasterDefaults {
+  dataDir: string;
+  port: number;
+}
+
+export function masterTable(defaults: MasterDefaults): EnvTable<MasterConfig> {
   return {
     listen: {
       name: "EDGEDAG_LISTEN",
       parse: address,
-      fallback: { host: "127.0.0.1", port: 8700 },
-      shown: "127.0.0.1:8700",
+      fallback: { host: "127.0.0.1", port: defaults.port },
+      shown: "127.0.0.1:8700; `edgedag serve`: 127.0.0.1:9385",
       about: "Address of the master: host:port; port 0 takes a free one.",
     },
     dataDir: {
@@ -72,6 +78,14 @@ export function masterTable(defaults: { dataDir: string }): EnvTable<MasterConfi
       fallback: 5,
       shown: "5",
       about: "Missed heartbeats after which a node is lost.",
+    },
+    durability: {
+      name: "EDGEDAG_DURABILITY",
+      parse: oneOf("process", "power"),
+      fallback: "power",
+      shown: "power",
+      about:
+        "What snippets that were taken in survive: a power loss, or only the end of the master (quicker). Records of nodes always survive both.",
     },
     logLevel: {
       name: "EDGEDAG_LOG_LEVEL",

@@ -3,36 +3,60 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Master } from "../master/main.ts";
+import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { Io } from "./io.ts";
-import { type MasterConfig, masterTable } from "./master-config.ts";
+import { type MasterConfig, type MasterDefaults, masterTable } from "./master-config.ts";
 import { printDiagnostics } from "./print.ts";
-import { agentTable, otherNames, readConfig } from "./surroundings.ts";
+import type { ServiceConfig } from "./service-config.ts";
+import { accessOptions, snippetOptions } from "./service-options.ts";
+import { agentTable, findRoot, otherNames, readConfig } from "./surroundings.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 export type StartedMaster =
-  | { ok: true; master: Master; config: MasterConfig }
+  | { ok: true; master: Master; config: MasterConfig; service: ServiceConfig }
   | { ok: false; code: number };
 
-export function masterDefaults(env: Env): { dataDir: string } {
+export function masterDefaults(env: Env): MasterDefaults {
   const stateHome = env.XDG_STATE_HOME ?? join(homedir(), ".local", "state");
   const isRoot = process.getuid?.() === 0;
-  return { dataDir: isRoot ? "/var/lib/edgedag-master" : join(stateHome, "edgedag", "master") };
+  return {
+    dataDir: isRoot ? "/var/lib/edgedag-master" : join(stateHome, "edgedag", "master"),
+    port: 8700,
+  };
 }
 
-/** Prints what is wrong; `override` comes from a command line. */
+function problemsOf(result: Result<unknown>): readonly Diagnostic[] {
+  return result.ok ? [] : result.diagnostics;
+}
+
+export interface StartOptions {
+  /** Values of a command line. */
+  override?: Partial<MasterConfig>;
+  /** Where nothing is said: `edgedag serve` has others. */
+  defaults?: Partial<MasterDefaults>;
+  /** Doors for snippets, whatever EDGEDAG_DOORS says. */
+  hasDoors?: boolean;
+  /** What was found wrong before. */
+  diagnostics?: readonly Diagnostic[];
+}
+
+/** Prints all that is wrong. */
 export async function startFromEnv(
   env: Env,
   io: Io,
-  override: Partial<MasterConfig> = {},
+  { override = {}, defaults = {}, hasDoors = false, diagnostics = [] }: StartOptions = {},
 ): Promise<StartedMaster> {
   const known = [...Object.values(agentTable()).map((row) => row.name), ...otherNames];
-  const read = readConfig(masterTable(masterDefaults(env)), env, known);
+  const read = readConfig(masterTable({ ...masterDefaults(env), ...defaults }), env, known);
+  const { serviceTable } = await import("./service-config.ts");
+  // Names that are unknown were told of by the first table.
+  const service = readConfig(serviceTable, env, Object.keys(env)).config;
   for (const warning of read.warnings) io.stderr.write(`${warning}\n`);
-  if (!read.config.ok) {
-    printDiagnostics(io, read.config.diagnostics);
+  if (!read.config.ok || !service.ok || diagnostics.length > 0) {
+    printDiagnostics(io, [...diagnostics, ...problemsOf(read.config), ...problemsOf(service)]);
     return { ok: false, code: exitCodes.config };
   }
   const config = { ...read.config.value, ...override };
@@ -44,7 +68,13 @@ export async function startFromEnv(
       config.tlsCert === ""
         ? {}
         : { tls: { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey) } };
+    const doors = hasDoors || service.value.doors === "on";
+    const snippets = doors
+      ? { snippets: await snippetOptions(service.value, config, { root: findRoot(), env }) }
+      : {};
     const master = await startMaster({
+      ...snippets,
+      ...accessOptions(service.value, doors),
       listen: config.listen,
       dataDir: config.dataDir,
       ...(config.token === "" ? {} : { token: config.token }),
@@ -54,7 +84,7 @@ export async function startFromEnv(
       lostAfter: config.lostAfter,
       log,
     });
-    return { ok: true, master, config };
+    return { ok: true, master, config, service: service.value };
   } catch (error) {
     if (error instanceof MasterStartError) {
       printDiagnostics(io, [

@@ -5,6 +5,7 @@ import { availableParallelism, homedir, hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type Config, configTable } from "../agent/config.ts";
 import { type EnvReading, type EnvTable, readEnv } from "../protocol/env-table.ts";
+import { serviceNames } from "./service-names.ts";
 
 /** The folder of the installation: the nearest one above with edgedag's package.json. */
 export function findRoot(): string {
@@ -59,6 +60,7 @@ export const otherNames = [
   "EDGEDAG_LOST_AFTER",
   "EDGEDAG_NODEJS",
   "EDGEDAG_FROM_SOURCE",
+  ...serviceNames,
 ];
 
 export function readConfig<C extends object>(

@@ -16,11 +16,8 @@ export async function up({ env, dir }: UpOptions, io: Io): Promise<number> {
   const onSignal = () => stop.abort();
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
-  const started = await startFromEnv(
-    env,
-    io,
-    dir === undefined ? {} : { dataDir: join(dir, "master") },
-  );
+  const override = dir === undefined ? {} : { dataDir: join(dir, "master") };
+  const started = await startFromEnv(env, io, { override });
   if (!started.ok) return started.code;
   const { master, config } = started;
   io.stdout.write(`edgedag: master and agent are up: ${master.url}\n`);

@@ -2,6 +2,8 @@
 // port. The only file that knows all services. Reads no environment; the caller gives options.
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { type ApiKey, identityCheck } from "./access/identity.ts";
+import { type Rate, RateLimit } from "./access/rate-limit.ts";
 import { metaRoutes } from "./api/meta-routes.ts";
 import { nodeRoutes } from "./api/node-routes.ts";
 import { resultRoutes } from "./api/result-routes.ts";
@@ -17,6 +19,8 @@ import { Results } from "./results/results.ts";
 import { Verifier } from "./results/verify.ts";
 import { RunSignals } from "./runs/run-signals.ts";
 import { Runs } from "./runs/runs.ts";
+import type { SnippetService, SnippetServiceOptions } from "./snippet-service.ts";
+import type { Snippets } from "./snippets/snippets.ts";
 import { openDatabase } from "./storage/sqlite/database.ts";
 import { SqliteStorage } from "./storage/sqlite/sqlite-storage.ts";
 import { bearerCheck } from "./token.ts";
@@ -40,11 +44,21 @@ export interface MasterOptions {
   clock?: Clock;
   /** How long a connection may take to say hello. */
   helloTimeoutMs?: number;
+  /** Who may send snippets, beside the holder of the token. */
+  apiKeys?: readonly ApiKey[];
+  /** Everybody may, without any key. */
+  isOpen?: boolean;
+  rateLimit?: Rate;
+  hasAccessLog?: boolean;
+  /** Makes it a code-execution service too. */
+  snippets?: SnippetServiceOptions;
 }
 
 export interface Master {
   /** `http://host:port` or `https://host:port`; the link is at `ws(s)://host:port/link`. */
   url: string;
+  /** Of a code-execution service. */
+  snippets?: Snippets;
   /** Judges now who is late or lost; it also happens twice a heartbeat. */
   check(): Promise<void>;
   /** Stores what is on its way, acknowledges it, and ends. */
@@ -79,7 +93,9 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     lateAfter: options.lateAfter ?? 2,
     lostAfter: options.lostAfter ?? 5,
   };
-  if (token === undefined && !isLoopback(listen.host)) {
+  const { apiKeys = [], isOpen = false } = options;
+  const hasSecret = token !== undefined || apiKeys.length > 0;
+  if (!hasSecret && !isOpen && !isLoopback(listen.host)) {
     throw new MasterStartError(
       "E_MASTER_AUTH",
       `a master without a token must not listen on ${listen.host}`,
@@ -97,7 +113,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const results = new Results(storage);
   const verifier = new Verifier(storage, log);
   const ingest = new Ingest(storage, log);
-  const isAuthorized = bearerCheck(token);
+  const isAuthorized = linkCheck(token, listen.host);
   const link = new LinkServer({
     rule,
     nodes,
@@ -119,6 +135,20 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     },
   });
 
+  let service: SnippetService | undefined;
+  if (options.snippets !== undefined) {
+    try {
+      const { startSnippetService } = await import("./snippet-service.ts");
+      service = await startSnippetService(options.snippets, {
+        dataDir: options.dataDir,
+        clock,
+        log,
+      });
+    } catch (error) {
+      await storage.close();
+      throw serviceErrorOf(error);
+    }
+  }
   const listening = await serve();
   verifier.start();
   const check = async (): Promise<void> => {
@@ -132,9 +162,11 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
 
   return {
     url: listening.url,
+    ...(service === undefined ? {} : { snippets: service.snippets }),
     check,
     close: async () => {
       clearInterval(timer);
+      await service?.close();
       await link.close();
       await listening.close();
       await gateway.settled();
@@ -152,11 +184,15 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
           ...nodeRoutes(storage, nodes, gateway),
           ...runRoutes({ storage, gateway, runs, signals }),
           ...resultRoutes(storage, runs, results),
-          ...metaRoutes(storage, nodes, link),
+          ...(service?.routes ?? []),
+          ...metaRoutes({ storage, nodes, link, service }),
         ],
         log,
-        isAuthorized,
-        isLocalOnly: token === undefined,
+        clock,
+        identify: identityCheck({ apiKeys, isOpen, ...(token === undefined ? {} : { token }) }),
+        isLocalOnly: !hasSecret && !isOpen,
+        hasAccessLog: options.hasAccessLog ?? false,
+        ...(options.rateLimit === undefined ? {} : { rateLimit: new RateLimit(options.rateLimit) }),
         ...(options.tls === undefined ? {} : { tls: options.tls }),
       });
       link.attach(app.server);
@@ -164,10 +200,27 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       const scheme = options.tls === undefined ? "http" : "https";
       return { url: `${scheme}://${addressOf(app.server)}`, close: () => app.close() };
     } catch (error) {
+      await service?.close();
       await storage.close();
       throw startErrorOf(error, options);
     }
   }
+}
+
+/** Without a token agents connect from this machine only, whoever else may send snippets. */
+function linkCheck(
+  token: string | undefined,
+  host: string,
+): (header: string | undefined) => boolean {
+  if (token === undefined && !isLoopback(host)) return () => false;
+  return bearerCheck(token);
+}
+
+function serviceErrorOf(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const remedy = "remedy" in error ? String(error.remedy) : undefined;
+  if (remedy === undefined) return error;
+  return new MasterStartError("E_MASTER_STORAGE", error.message, remedy);
 }
 
 function isLoopback(host: string): boolean {

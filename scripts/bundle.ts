@@ -32,3 +32,6 @@ await build({
   },
 });
 cpSync(join(root, "master", "dashboard"), join(out, "dashboard"), { recursive: true });
+for (const file of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
+  cpSync(join(root, "node_modules", "swagger-ui-dist", file), join(out, "docs", file));
+}

@@ -2,22 +2,52 @@
 import { readFile } from "node:fs/promises";
 import type { LinkServer } from "../link/link-server.ts";
 import type { Nodes } from "../nodes/nodes.ts";
+import type { SnippetService } from "../snippet-service.ts";
 import { type MasterStorage, runStates } from "../storage/storage.ts";
+import { docsRoutes } from "./docs-routes.ts";
 import { json, type Route } from "./route.ts";
 import { ref } from "./schemas.ts";
 
-export function metaRoutes(storage: MasterStorage, nodes: Nodes, link: LinkServer): Route[] {
+export interface MetaParts {
+  storage: MasterStorage;
+  nodes: Nodes;
+  link: LinkServer;
+  /** Of a code-execution service. */
+  service: SnippetService | undefined;
+}
+
+export function metaRoutes({ storage, nodes, link, service }: MetaParts): Route[] {
   return [
     {
       method: "GET",
       path: "/healthz",
       id: "health",
-      summary: "Whether the master works: it reads its storage to answer.",
+      summary: "Whether the master lives: it reads its storage to answer.",
       isOpen: true,
-      responses: { 200: { description: "It works.", schema: ref("Health") } },
+      responses: {
+        200: { description: "It lives.", schema: ref("Health"), example: { status: "ok" } },
+      },
       handle: async () => {
         await storage.recordsStored();
-        return json({ status: "ok", nodes: nodes.all().length, connections: link.connections });
+        return json({ status: "ok" });
+      },
+    },
+    {
+      method: "GET",
+      path: "/readyz",
+      id: "ready",
+      summary: "Whether new work can be done now, and if not, why.",
+      isOpen: true,
+      responses: {
+        200: { description: "It is ready.", schema: ref("Readiness") },
+        503: { description: "It is not.", schema: ref("Readiness") },
+      },
+      handle: async () => {
+        const problems = (await service?.snippets.problems()) ?? [];
+        const { connections } = link;
+        const figures = { nodes: nodes.all().length, connections, problems };
+        if (problems.length > 0) return json({ status: "not ready", ...figures }, 503);
+        return json({ status: "ready", ...figures });
       },
     },
     {
@@ -31,10 +61,11 @@ export function metaRoutes(storage: MasterStorage, nodes: Nodes, link: LinkServe
         kind: "stream",
         status: 200,
         type: "text/plain; version=0.0.4; charset=utf-8",
-        body: await metrics(storage, nodes, link),
+        body: (await metrics(storage, nodes, link)) + ((await service?.metrics.text()) ?? ""),
       }),
     },
-    ...dashboardRoutes(),
+    ...docsRoutes(),
+    ...dashboardRoutes(service !== undefined),
   ];
 }
 
@@ -113,7 +144,8 @@ const dashboardFiles = [
 // In a bundle the files lie beside it.
 const dashboardFolder = import.meta.url.endsWith(".ts") ? "../dashboard" : "./dashboard";
 
-function dashboardRoutes(): Route[] {
+/** Who asks for JSON at / wants to know whether it lives, as of a sandbox manager. */
+function dashboardRoutes(hasDoors: boolean): Route[] {
   return dashboardFiles.map(([path, file, type]) => ({
     method: "GET",
     path,
@@ -121,14 +153,18 @@ function dashboardRoutes(): Route[] {
     summary: "The dashboard, for browsers.",
     isOpen: true,
     responses: { 200: { description: file, type: type.split(";")[0] ?? type } },
-    handle: async () => ({
-      kind: "stream",
-      status: 200,
-      type,
-      body: await readFile(new URL(`${dashboardFolder}/${file}`, import.meta.url), "utf8"),
-      headers: {
-        "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
-      },
-    }),
+    handle: async ({ headers }) => {
+      const wantsPage = !hasDoors || path !== "/" || String(headers.accept).includes("text/html");
+      if (!wantsPage) return json({ status: "ok" });
+      return {
+        kind: "stream",
+        status: 200,
+        type,
+        body: await readFile(new URL(`${dashboardFolder}/${file}`, import.meta.url), "utf8"),
+        headers: {
+          "content-security-policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
+        },
+      };
+    },
   }));
 }

@@ -33,7 +33,12 @@ function operation(route: Route): object {
         ...(response.schema === undefined && response.type === undefined
           ? {}
           : {
-              content: { [response.type ?? "application/json"]: { schema: response.schema ?? {} } },
+              content: {
+                [response.type ?? "application/json"]: {
+                  schema: response.schema ?? {},
+                  ...(response.example === undefined ? {} : { example: response.example }),
+                },
+              },
             }),
       },
     ]),
@@ -55,7 +60,12 @@ function operation(route: Route): object {
           requestBody: {
             required: true,
             description: route.body.description,
-            content: { "application/json": { schema: route.body.schema } },
+            content: {
+              "application/json": {
+                schema: route.body.schema,
+                ...(route.body.example === undefined ? {} : { example: route.body.example }),
+              },
+            },
           },
         }),
     responses: { ...responses, default: problem },

@@ -2,6 +2,7 @@
 // results answer with; the API tests compare every answer with its schema.
 import { runStates } from "../storage/storage.ts";
 import { errorClasses, type JsonSchema } from "./route.ts";
+import { snippetSchemas } from "./snippet-schemas.ts";
 
 const text = { type: "string" };
 const integer = { type: "integer" };
@@ -138,5 +139,12 @@ export const schemas: JsonSchema = {
   Submitted: object({ run: text, state: { type: "string", enum: ["queued"] } }),
   Offer: object({ run: text, artifact: { type: "object" } }, { params: { type: "object" } }),
   Cancelled: object({ run: text, result: { type: "string", enum: ["cancelled", "requested"] } }),
-  Health: object({ status: text, nodes: integer, connections: integer }),
+  Health: object({ status: text }),
+  Readiness: object({
+    status: text,
+    nodes: integer,
+    connections: integer,
+    problems: { type: "array", items: text },
+  }),
+  ...snippetSchemas,
 };

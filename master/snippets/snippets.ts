@@ -298,6 +298,12 @@ export class Snippets {
     return how;
   }
 
+  /** From now on whatever a node ends by force is put back, for the next start or another master. */
+  leave(): void {
+    this.#isDraining = true;
+    this.#closing.abort();
+  }
+
   /** What still runs is put back. Nodes must be told by who owns them. */
   async close(): Promise<void> {
     this.#isDraining = true;

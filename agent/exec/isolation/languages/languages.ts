@@ -13,6 +13,7 @@ import type { Language } from "./language.ts";
 import { readLanguage } from "./language-read.ts";
 import python from "./python.json" with { type: "json" };
 import rust from "./rust.json" with { type: "json" };
+import typescript from "./typescript.json" with { type: "json" };
 
 const largestFileBytes = 64 * 1024;
 
@@ -53,7 +54,7 @@ export class LanguageRegistry {
 export function loadLanguages(folder: string): Result<LanguageRegistry> {
   const findings: Diagnostic[] = [];
   const languages: Language[] = [];
-  const own = { bash, c, cpp, go, java, javascript, python, rust };
+  const own = { bash, c, cpp, go, java, javascript, python, rust, typescript };
   for (const [name, value] of Object.entries(own)) {
     const language = readLanguage(value, `${name}.json`, findings);
     if (language !== undefined) languages.push(language);

@@ -1,0 +1,30 @@
+// Names of the variables of the code-execution service. By themselves, because every command must know
+// them, and the table behind them costs more to load; a test holds both together.
+
+export const serviceNames: readonly string[] = [
+  "EDGEDAG_DOORS",
+  "EDGEDAG_API_KEYS",
+  "EDGEDAG_API_KEYS_FILE",
+  "EDGEDAG_OPEN",
+  "EDGEDAG_RATE_LIMIT",
+  "EDGEDAG_SNIPPET_ISOLATION",
+  "EDGEDAG_SNIPPET_TIMEOUT",
+  "EDGEDAG_SNIPPET_TIMEOUT_MAX",
+  "EDGEDAG_SNIPPET_MEMORY",
+  "EDGEDAG_SNIPPET_MEMORY_MAX",
+  "EDGEDAG_SNIPPET_OUTPUT",
+  "EDGEDAG_SNIPPET_OUTPUT_MAX",
+  "EDGEDAG_CODE_POLICY",
+  "EDGEDAG_DENIED_COMMANDS",
+  "EDGEDAG_QUEUE_SIZE",
+  "EDGEDAG_RUN_WAITING",
+  "EDGEDAG_RUN_WAIT",
+  "EDGEDAG_QUEUE_AGING",
+  "EDGEDAG_RETENTION",
+  "EDGEDAG_RECENT_RESULTS",
+  "EDGEDAG_QUEUES",
+  "EDGEDAG_CALLBACKS",
+  "EDGEDAG_CALLBACK_SECRET",
+  "EDGEDAG_CALLBACK_SECRET_FILE",
+  "EDGEDAG_ACCESS_LOG",
+];
