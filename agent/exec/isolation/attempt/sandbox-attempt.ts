@@ -12,6 +12,7 @@ import type { Usage } from "../../launcher/process.ts";
 import { type Box, type BoxEnd, BoxError } from "../box.ts";
 import { type InputProblem, writeInputFiles, writeIoFile } from "../files/input-files.ts";
 import { keepOutputs } from "../files/output-files.ts";
+import { mayHaveOutputs } from "../files/output-peek.ts";
 import { type ReadResult, readResultFile } from "../files/result-file.ts";
 import { sourceName } from "../languages/language.ts";
 import type { WarmBox } from "../pool/kind-pool.ts";
@@ -217,8 +218,10 @@ class Sandboxed implements SandboxAttempt {
       end.result = ran.result;
     }
     const resultName = this.#resultNameOf(box, ran, outcome);
-    const hasOutputs = this.#spec.outputs.patterns.length > 0;
+    const { patterns } = this.#spec.outputs;
+    const hasOutputs = patterns.length > 0 && (await mayHaveOutputs(box.folder.work, patterns));
     if (resultName === undefined && !hasOutputs) {
+      if (patterns.length > 0) end.outputs = { artifacts: [], refused: [] };
       this.#end(end);
       return;
     }
