@@ -13,6 +13,7 @@ await build({
     edgedag: "cli/main.ts",
     "store-thread": "agent/store/store-thread.ts",
     "link-thread": "agent/link/link-thread.ts",
+    "snippets-thread": "master/snippets/store/sqlite/snippets-thread.ts",
     "node-runner": "agent/exec/workers/node/runner.ts",
   },
   outdir: out,

@@ -76,8 +76,9 @@ export interface SnippetSummary {
 
 export interface SnippetStore {
   /**
-   * Stores all or none; durable when it resolves. `published`: whether a broker that keeps messages
-   * by itself still has to be told (see `unpublished`).
+   * Stores all that are new, or none; durable when it resolves. The same again gives the same
+   * answers. `isPublished` false: a broker that keeps messages by itself still has to be told (see
+   * `unpublished`).
    */
   insert(snippets: readonly NewSnippet[], options: { isPublished: boolean }): Promise<Inserted[]>;
   /** A broker has confirmed that it keeps their ids. */
@@ -90,12 +91,13 @@ export interface SnippetStore {
   /**
    * Takes a snippet for this master: queued ones, and running ones whose master's lease is over or
    * which this master had before its own restart (same `master` name, other `boot`). The attempt
-   * number grows with each claim.
+   * number grows with each claim. A master that never had a lease does not live. One whose attempt
+   * came to nothing after somebody wanted it cancelled is finished as cancelled: it is "finished".
    */
   claim(id: string, by: { master: string; boot: string }): Promise<Claim>;
   /** It runs on a node since then. Nothing where the attempt is not the present one. */
   started(id: string, attempt: number, at: number): Promise<void>;
-  /** Back to queued, when the attempt is still the present one and it has not finished. */
+  /** Back to queued (or still), when the attempt is the present one and it has not finished. */
   release(id: string, attempt: number): Promise<boolean>;
   /**
    * The end; durable when it resolves. The first one counts: false when there was one already, and
@@ -121,8 +123,8 @@ export interface SnippetStore {
   depths(): Promise<{ [language: string]: { count: number; oldestAt: number } }>;
 
   /**
-   * Callbacks that are due: ends whose URL was not told yet. Kept here so that a restart goes on.
-   * `next`: Unix milliseconds of the next try; undefined: it is told, or given up.
+   * Callbacks that are due: ends whose URL was not told yet, longest due first. Kept here so that a
+   * restart goes on. `next`: Unix milliseconds of the next try; undefined: it is told, or given up.
    */
   dueCallbacks(now: number, limit: number): Promise<{ id: string; url: string; tries: number }[]>;
   callbackTried(id: string, next: number | undefined): Promise<void>;

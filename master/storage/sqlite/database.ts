@@ -22,7 +22,7 @@ export function openDatabase(folder: string): OpenedDatabase {
     database.exec("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
     // 16 MiB between checkpoints, 32 MiB of cache.
     database.exec("PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -32768;");
-    const problem = migrate(database);
+    const problem = migrate(database, migrations);
     if (problem === undefined) return { ok: true, database };
     database.close();
     return { ok: false, code: "E_MASTER_STORAGE", ...problem };
@@ -41,22 +41,26 @@ export function openDatabase(folder: string): OpenedDatabase {
   }
 }
 
-function migrate(database: DatabaseSync): { message: string; remedy: string } | undefined {
+/** Applies the steps that the file has not seen; all of them or none. */
+export function migrate(
+  database: DatabaseSync,
+  steps: readonly string[],
+): { message: string; remedy: string } | undefined {
   database.exec("BEGIN EXCLUSIVE");
   database.exec(
     "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)",
   );
   const row = database.prepare("SELECT max(version) AS version FROM migrations").get();
   const version = typeof row?.version === "number" ? row.version : 0;
-  if (version > migrations.length) {
+  if (version > steps.length) {
     database.exec("ROLLBACK");
     return {
-      message: `the data folder has schema ${version}, this master knows ${migrations.length}`,
+      message: `the data folder has schema ${version}, this master knows ${steps.length}`,
       remedy: "Start the newer release that wrote it, or give this master another data folder.",
     };
   }
   const note = database.prepare("INSERT INTO migrations VALUES (?, unixepoch())");
-  for (const [index, sql] of migrations.entries()) {
+  for (const [index, sql] of steps.entries()) {
     if (index < version) continue;
     database.exec(sql);
     note.run(index + 1);
