@@ -5,6 +5,10 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 export class TcpProxy implements AsyncDisposable {
   /** New connections are closed at once. */
   isRefusing = false;
+  /** New connections are kept, and nothing comes through. */
+  isSilent = false;
+  /** New connections, refused ones among them. */
+  accepted = 0;
   /** Times that connections were cut. */
   cuts = 0;
   readonly #server: Server;
@@ -49,7 +53,7 @@ export class TcpProxy implements AsyncDisposable {
   /** Connections stay open, and nothing comes through; for those that there are now. */
   stall(): void {
     for (const { near, far } of this.#pairs) {
-      near.unpipe(far).pause();
+      near.unpipe(far).resume();
       far.unpipe(near).pause();
     }
   }
@@ -60,6 +64,7 @@ export class TcpProxy implements AsyncDisposable {
   }
 
   #join(near: Socket, targetPort: number): void {
+    this.accepted += 1;
     near.on("error", () => {});
     if (this.isRefusing) {
       near.destroy();
@@ -70,8 +75,13 @@ export class TcpProxy implements AsyncDisposable {
     this.#pairs.add(pair);
     far.on("error", () => {});
     near.setNoDelay(true);
-    near.pipe(far);
-    far.pipe(near);
+    if (!this.isSilent) {
+      near.pipe(far);
+      far.pipe(near);
+    } else {
+      // Read, so that its end is seen.
+      near.resume();
+    }
     far.on("data", (chunk: Buffer) => {
       this.#bytesUntilCut -= chunk.length;
       if (this.#bytesUntilCut > 0) return;

@@ -4,7 +4,7 @@ import type { Options } from "amqplib";
 import type { Parsed } from "../../../../protocol/env-table.ts";
 
 /** Seconds; two of them without a sign of life are a lost connection. The server may ask for less. */
-const heartbeatS = 10;
+const defaultHeartbeatS = 10;
 const form = "it must be amqp://user:password@host:port/vhost, or amqps:// for TLS";
 
 export class AmqpAddress {
@@ -29,6 +29,10 @@ export class AmqpAddress {
     const vhost = decoded(url.pathname.slice(1));
     if (username === undefined || password === undefined || vhost === undefined) {
       return { wrong: `${form}; a % in it is written %25` };
+    }
+    const heartbeatS = Number(url.searchParams.get("heartbeat") ?? defaultHeartbeatS);
+    if (!Number.isInteger(heartbeatS) || heartbeatS < 1 || heartbeatS > 3600) {
+      return { wrong: "its heartbeat must be a whole number of seconds from 1 to 3600" };
     }
     const port = Number(url.port) || (protocol === "amqp" ? 5672 : 5671);
     const options: Options.Connect = {

@@ -29,11 +29,14 @@ export function troubleOf(error: unknown, address: string): Trouble {
           };
     case 406:
       return preconditionOf(words, at);
-    case 530:
-      return {
-        text: `${at} refused the virtual host: ${words}`,
-        remedy: "make it with rabbitmqctl add_vhost, or correct the path in AMQP_URL",
-      };
+  }
+  // Why the server closes at this point amqplib does not pass on; it has no other reason here.
+  if (/ConnectionOpenOk; got <ConnectionClose/.test(said)) {
+    return {
+      text: `${at} refused the virtual host, which is missing or not for this user`,
+      remedy:
+        "make it with rabbitmqctl add_vhost and set_permissions, or correct the path in AMQP_URL",
+    };
   }
   if (!Number.isNaN(code)) {
     return {
