@@ -10,6 +10,8 @@ import { loadArtifact } from "../protocol/pack.ts";
 import type { Config } from "./config.ts";
 import type { Journal } from "./journal/journal.ts";
 import { Link, type LinkStatus } from "./link/link.ts";
+import { SnippetLink } from "./snippet-link.ts";
+import type { Snippets } from "./snippets.ts";
 
 export interface AgentLinkOptions {
   config: Config;
@@ -18,6 +20,8 @@ export interface AgentLinkOptions {
   capabilities: Capabilities;
   journal: Journal;
   status: LinkStatus;
+  /** Absent: this node runs none. */
+  snippets: Snippets | undefined;
   say(level: LogLevel, text: string): void;
   accept(
     run: string,
@@ -49,6 +53,10 @@ export function startLink(options: AgentLinkOptions): Link {
     say("error", `run ${run} was refused: ${detail}`);
     link.answer({ type: "run-refused", run, code: diagnostics[0]?.code ?? "E_INTERNAL", detail });
   };
+  const snippets =
+    options.snippets === undefined
+      ? undefined
+      : new SnippetLink(options.snippets, (word) => link.answer(word));
   const link: Link = Link.start(
     {
       url: linkUrl(config.master),
@@ -60,6 +68,7 @@ export function startLink(options: AgentLinkOptions): Link {
       capabilities: options.capabilities,
       labels: config.labels,
       wantsRuns: true,
+      snippetSlots: options.snippets === undefined ? 0 : config.snippetSlots,
       heartbeatMs: config.heartbeatMs,
       stateDir: config.stateDir,
       status: options.status,
@@ -83,7 +92,11 @@ export function startLink(options: AgentLinkOptions): Link {
         if (!options.cancel(run, by)) say("info", `run ${run} is not here to be cancelled`);
       },
       drain: options.drain,
-      connected: (acked) => say("info", `connected to ${config.master}; it has ${acked} records`),
+      ordered: (order) => snippets?.ordered(order),
+      connected: (acked) => {
+        say("info", `connected to ${config.master}; it has ${acked} records`);
+        snippets?.connected();
+      },
       disconnected: (detail, retryInMs) =>
         say("warn", `no connection to ${config.master}: ${detail}; next try in ${retryInMs} ms`),
       refused: ({ code, detail, remedy, retryInMs }) => {

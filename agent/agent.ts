@@ -32,8 +32,8 @@ import type { RunObserver } from "./run-observer.ts";
 import type { DagSource } from "./sandbox-config.ts";
 import { needsSandbox } from "./sandbox-plan.ts";
 import { realPath } from "./sandbox-settings.ts";
-import { StoreHost } from "./store/store-host.ts";
 import type { Snippets } from "./snippets.ts";
+import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
 import { unpackArtifact } from "./unpack-artifact.ts";
 
@@ -79,6 +79,7 @@ export class Agent {
   #currentDigest = "";
   #link: Link | undefined;
   #snippets: Snippets | undefined;
+  #isSnippetsLinked = false;
   #isDraining = false;
   #isClosed = false;
 
@@ -348,6 +349,8 @@ export class Agent {
       boot: this.#journal.nodeBoot(),
       journal: this.#journal,
       status: this.#status(),
+      // In the master's own process they come by a shorter way.
+      snippets: this.#isSnippetsLinked ? this.#snippets : undefined,
       accept: (run, artifact, params) => this.accept(run, artifact, params, "gateway"),
       cancel: (run, by) => this.cancel(run, by),
       drain: () => void this.drain(config.drainMs),
@@ -357,13 +360,17 @@ export class Agent {
     this.#link.notify(this.#journal.outboxDepth());
   }
 
-  /** Makes this node one that runs snippets. Fails as `Snippets.open` does. */
-  async openSnippets(): Promise<Result<Snippets>> {
+  /**
+   * Makes this node one that runs snippets; to be called before `connect`. `isLinked`: the master
+   * assigns them over the link. Fails as `Snippets.open` does.
+   */
+  async openSnippets({ isLinked }: { isLinked: boolean }): Promise<Result<Snippets>> {
     const { Snippets } = await import("./snippets.ts");
     const { isolation } = this.#execution;
     const { config, baseEnv, now } = this.#shared;
     const opened = await Snippets.open({ config, isolation, baseEnv, now });
     if (opened.ok) this.#snippets = opened.value;
+    this.#isSnippetsLinked = isLinked;
     return opened;
   }
 

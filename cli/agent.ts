@@ -81,6 +81,13 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
       }
     }
   }
+  if (config.master !== "" && config.snippetSlots > 0) {
+    const opened = await running.openSnippets({ isLinked: true });
+    if (!opened.ok) {
+      printDiagnostics(io, opened.diagnostics);
+      ended.resolve(exitCodes.unavailable);
+    }
+  }
   if (config.master !== "") {
     await running.connect(await running.capabilities());
   } else if (dag === undefined) {

@@ -133,7 +133,7 @@ async function startNode(
     await agent.close({ flushMs });
     await log.close();
   };
-  const snippets = await agent.openSnippets();
+  const snippets = await agent.openSnippets({ isLinked: false });
   if (!snippets.ok) {
     printDiagnostics(io, snippets.diagnostics);
     await close(0);

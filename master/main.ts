@@ -20,10 +20,14 @@ import { Verifier } from "./results/verify.ts";
 import { RunSignals } from "./runs/run-signals.ts";
 import { Runs } from "./runs/runs.ts";
 import type { SnippetService, SnippetServiceOptions } from "./snippet-service.ts";
+import { LinkNodes } from "./snippets/link-nodes.ts";
 import type { Snippets } from "./snippets/snippets.ts";
 import { openDatabase } from "./storage/sqlite/database.ts";
 import { SqliteStorage } from "./storage/sqlite/sqlite-storage.ts";
 import { bearerCheck } from "./token.ts";
+
+/** How long a node that runs snippets may be gone before they are given to another. */
+const longestGraceMs = 10_000;
 
 export interface MasterOptions {
   /** Port 0: any free one. */
@@ -114,27 +118,6 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const verifier = new Verifier(storage, log);
   const ingest = new Ingest(storage, log);
   const isAuthorized = linkCheck(token, listen.host);
-  const link = new LinkServer({
-    rule,
-    nodes,
-    gateway,
-    ingest,
-    clock,
-    log,
-    isAuthorized,
-    ...(options.helloTimeoutMs === undefined ? {} : { helloTimeoutMs: options.helloTimeoutMs }),
-    stored: (node, result) => {
-      signals.notify(result.runs);
-      if (result.finishedRuns.length > 0) gateway.place();
-      if (result.wholeObject) verifier.start();
-      for (const run of result.foreignRuns) {
-        nodes
-          .note(node, "foreign-run", `records of run ${run}, which another node has, were dropped`)
-          .catch((error: unknown) => log.error({ error: String(error) }, "noting an event failed"));
-      }
-    },
-  });
-
   let service: SnippetService | undefined;
   if (options.snippets !== undefined) {
     try {
@@ -149,6 +132,35 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       throw serviceErrorOf(error);
     }
   }
+  const snippetNodes =
+    service === undefined
+      ? undefined
+      : new LinkNodes(service.snippets, {
+          graceMs: Math.min(longestGraceMs, rule.heartbeatMs * rule.lostAfter),
+          log,
+        });
+  const link = new LinkServer({
+    rule,
+    nodes,
+    gateway,
+    ingest,
+    clock,
+    log,
+    isAuthorized,
+    ...(snippetNodes === undefined ? {} : { snippetNodes }),
+    ...(options.helloTimeoutMs === undefined ? {} : { helloTimeoutMs: options.helloTimeoutMs }),
+    stored: (node, result) => {
+      signals.notify(result.runs);
+      if (result.finishedRuns.length > 0) gateway.place();
+      if (result.wholeObject) verifier.start();
+      for (const run of result.foreignRuns) {
+        nodes
+          .note(node, "foreign-run", `records of run ${run}, which another node has, were dropped`)
+          .catch((error: unknown) => log.error({ error: String(error) }, "noting an event failed"));
+      }
+    },
+  });
+
   const listening = await serve();
   verifier.start();
   const check = async (): Promise<void> => {
@@ -166,8 +178,10 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     check,
     close: async () => {
       clearInterval(timer);
-      await service?.close();
+      service?.snippets.leave();
       await link.close();
+      snippetNodes?.close();
+      await service?.close();
       await listening.close();
       await gateway.settled();
       await verifier.close();

@@ -13,6 +13,8 @@ export interface Assignment {
   task: TaskAttributes;
   /** What it finds in its working folder. */
   files: readonly ArtifactFile[];
+  /** Empty folders that it finds there. */
+  folders?: readonly string[];
 }
 
 /** A file that a snippet left, small enough to be kept with its end. */

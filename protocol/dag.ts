@@ -47,8 +47,6 @@ export interface SandboxOptions {
   mounts?: SandboxMount[];
   /** Names of system calls. */
   syscalls?: string[];
-  /** Of snippets only: empty folders that it finds in its working folder. */
-  folders?: string[];
 }
 
 export interface TaskAttributes {

@@ -30,6 +30,7 @@ import {
 } from "./link.ts";
 import { readRecord } from "./link-record-decode.ts";
 import { readCancelledBy } from "./outcome-decode.ts";
+import { readSnippetOrder, readSnippetWord } from "./snippet-decode.ts";
 
 /** Largest text frame of the link, in bytes of UTF-8, both ways. */
 export const frameLimitBytes = 16 * 1024 * 1024;
@@ -133,7 +134,7 @@ function readAgentToMaster(frame: JsonObject, findings: Findings): AgentToMaster
         detail: readString(frame, "detail", "", findings),
       };
     default:
-      return unknownType(frame);
+      return readSnippetWord(frame, findings) ?? unknownType(frame);
   }
 }
 
@@ -160,6 +161,9 @@ function readSandboxes(frame: JsonObject, findings: Findings): SandboxPool[] {
 
 function readHello(frame: JsonObject, findings: Findings): AgentToMaster {
   return {
+    ...(frame.snippetSlots === undefined
+      ? {}
+      : { snippetSlots: readCount(frame, "snippetSlots", "", findings) }),
     type: "hello",
     version: readCount(frame, "version", "", findings, 1),
     node: readId(frame, "node", "", findings),
@@ -247,7 +251,7 @@ function readMasterToAgent(frame: JsonObject, findings: Findings): MasterToAgent
     case "drain":
       return { type: "drain" };
     default:
-      return unknownType(frame);
+      return readSnippetOrder(frame, findings) ?? unknownType(frame);
   }
 }
 

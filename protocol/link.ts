@@ -1,6 +1,7 @@
 // The messages between agent and master on the link, one WebSocket of JSON text frames.
 // Only types here; PROTOCOL.md tells who may say what when. `decode` functions: link-decode.ts.
-import type { DagArtifact } from "./artifact.ts";
+import type { ArtifactFile, DagArtifact } from "./artifact.ts";
+import type { TaskAttributes } from "./dag.ts";
 import type { Json } from "./json.ts";
 import type { LogLine } from "./log.ts";
 import type { CancelledBy, Facts, Outcome, RunOutcome } from "./outcome.ts";
@@ -123,6 +124,8 @@ export type AgentToMaster =
       runs: string[];
       /** True when the agent takes DAGs from the gateway. */
       wantsRuns: boolean;
+      /** Snippets of the queues that it runs at once; absent: none. */
+      snippetSlots?: number;
     }
   | {
       type: "heartbeat";
@@ -141,7 +144,60 @@ export type AgentToMaster =
     }
   | { type: "records"; records: LinkRecord[] }
   | { type: "run-accepted"; run: string }
-  | { type: "run-refused"; run: string; code: string; detail: string };
+  | { type: "run-refused"; run: string; code: string; detail: string }
+  | SnippetWord;
+
+/** An attempt at a snippet. */
+export interface SnippetAttempt {
+  id: string;
+  attempt: number;
+}
+
+/** What an agent says of snippets. No records: what the master has not settled is said again. */
+export type SnippetWord =
+  /** After each `welcome`, before anything else of snippets: all that are here and not settled. */
+  | { type: "snippets-held"; held: SnippetAttempt[] }
+  | ({ type: "snippet-started"; at: number } & SnippetAttempt)
+  /** `part` counts the pieces of both streams from 1; `data` is base64. */
+  | ({
+      type: "snippet-output";
+      part: number;
+      stream: "stdout" | "stderr";
+      data: string;
+    } & SnippetAttempt)
+  /** A piece of a file that it left, before its end; `part` from 1, `data` is base64. */
+  | ({
+      type: "snippet-file";
+      name: string;
+      part: number;
+      parts: number;
+      sizeBytes: number;
+      data: string;
+    } & SnippetAttempt)
+  | ({
+      type: "snippet-ended";
+      outcome: Outcome;
+      facts: Facts;
+      result?: Json;
+      /** How many files came before. */
+      files: number;
+      refused: { path: string; why: string }[];
+      finishedAt: number;
+    } & SnippetAttempt)
+  /** It was never begun and will not be. */
+  | ({ type: "snippet-returned"; detail: string } & SnippetAttempt);
+
+/** What a master says of snippets. */
+export type SnippetOrder =
+  | ({
+      type: "snippet-assigned";
+      task: TaskAttributes;
+      files: ArtifactFile[];
+      folders: string[];
+    } & SnippetAttempt)
+  | ({ type: "snippet-cancel" } & SnippetAttempt)
+  /** Its end is known: the agent may forget it. */
+  | ({ type: "snippet-settled" } & SnippetAttempt);
 
 export type MasterToAgent =
   | { type: "welcome"; version: number; acked: number; heartbeatMs: number; time: number }
@@ -151,6 +207,7 @@ export type MasterToAgent =
   | { type: "ack"; seq: number }
   | { type: "run-offered"; run: string; artifact: DagArtifact; params?: { [k: string]: Json } }
   | { type: "cancel-run"; run: string; by: CancelledBy }
-  | { type: "drain" };
+  | { type: "drain" }
+  | SnippetOrder;
 
 export type RefusalCode = "unauthorized" | "version" | "twin" | "bad-message" | "too-large" | "gap";

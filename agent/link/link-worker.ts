@@ -153,7 +153,7 @@ export class LinkWorker {
   }
 
   #greet(): void {
-    const { node, boot, agentVersion, capabilities, labels, wantsRuns } = this.#data;
+    const { node, boot, agentVersion, capabilities, labels, wantsRuns, snippetSlots } = this.#data;
     const { firstHeldSeq, nextSeq } = this.#reader.bounds();
     this.#send({
       type: "hello",
@@ -167,6 +167,7 @@ export class LinkWorker {
       nextSeq,
       runs: Object.keys(this.#status.runs),
       wantsRuns,
+      ...(snippetSlots === 0 ? {} : { snippetSlots }),
     });
   }
 

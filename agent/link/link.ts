@@ -3,7 +3,7 @@
 // Acks are reported, not written: the main thread is the journal's only writer.
 import { Worker } from "node:worker_threads";
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
-import type { MasterToAgent, RefusalCode } from "../../protocol/link.ts";
+import type { MasterToAgent, RefusalCode, SnippetOrder } from "../../protocol/link.ts";
 import { runIdPattern } from "../../protocol/state-paths.ts";
 import { defaultBackoff } from "./backoff.ts";
 import { type LinkStatus, turnEveryMs } from "./heartbeat.ts";
@@ -23,6 +23,8 @@ export interface LinkEvents {
   offered(offer: Extract<MasterToAgent, { type: "run-offered" }>): void;
   cancelled(order: Extract<MasterToAgent, { type: "cancel-run" }>): void;
   drain(): void;
+  /** Of snippets. */
+  ordered(order: SnippetOrder): void;
   connected(acked: number): void;
   disconnected(detail: string, retryInMs: number): void;
   refused(refusal: { code: RefusalCode; detail: string; remedy: string; retryInMs: number }): void;
@@ -187,6 +189,11 @@ export class Link {
         break;
       case "drain":
         this.#events.drain();
+        break;
+      case "snippet-assigned":
+      case "snippet-cancel":
+      case "snippet-settled":
+        this.#events.ordered(message);
         break;
       default:
         throw new Error(`unexpected ${JSON.stringify(message satisfies never)}`);

@@ -4,7 +4,7 @@
 //   idle -> connecting -> greeting -> live
 //              |             |         |        silence, loss, refusal
 //              +-------------+---------+--> waiting -> connecting ...      any -> closed
-import type { MasterToAgent, RefusalCode } from "../../protocol/link.ts";
+import type { MasterToAgent, RefusalCode, SnippetOrder } from "../../protocol/link.ts";
 import { Backoff, type BackoffRules } from "./backoff.ts";
 
 export type SessionState =
@@ -42,10 +42,15 @@ export type SessionCommand =
   | { type: "drop" }
   | {
       type: "pass";
-      message: Extract<MasterToAgent, { type: "run-offered" | "cancel-run" | "drain" }>;
+      message: PassedMessage;
     }
   | { type: "say-lost"; detail: string; retryInMs: number }
   | { type: "say-refused"; code: RefusalCode; detail: string; remedy: string; retryInMs: number };
+
+/** What the agent itself is to hear. */
+export type PassedMessage =
+  | Extract<MasterToAgent, { type: "run-offered" | "cancel-run" | "drain" }>
+  | SnippetOrder;
 
 export interface SessionRules {
   /** Until `welcome` says otherwise. */

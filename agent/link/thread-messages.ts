@@ -1,14 +1,10 @@
 // What the agent's main thread and the link thread say to each other, and what the thread is given.
 // All of it is cloned between threads: plain data only.
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
-import type {
-  AgentToMaster,
-  Capabilities,
-  MasterToAgent,
-  RefusalCode,
-} from "../../protocol/link.ts";
+import type { AgentToMaster, Capabilities, RefusalCode, SnippetWord } from "../../protocol/link.ts";
 import type { BackoffRules } from "./backoff.ts";
 import type { LinkStatus } from "./heartbeat.ts";
+import type { PassedMessage } from "./session.ts";
 import type { SharedMemory } from "./shared-clock.ts";
 import type { WindowRules } from "./ship-window.ts";
 
@@ -23,6 +19,7 @@ export interface ThreadData {
   capabilities: Capabilities;
   labels: { [name: string]: string };
   wantsRuns: boolean;
+  snippetSlots: number;
   heartbeatMs: number;
   stateDir: string;
   backoff: BackoffRules;
@@ -32,7 +29,9 @@ export interface ThreadData {
 }
 
 /** The agent's answers to an offer; they are no records: the master offers again after a loss. */
-export type RunAnswer = Extract<AgentToMaster, { type: "run-accepted" | "run-refused" }>;
+export type RunAnswer =
+  | Extract<AgentToMaster, { type: "run-accepted" | "run-refused" }>
+  | SnippetWord;
 
 export type ToThread =
   /** Rows were committed after the thread had asked to be woken. */
@@ -50,7 +49,7 @@ export type FromThread =
   | { type: "acked"; seq: number }
   | {
       type: "passed";
-      message: Extract<MasterToAgent, { type: "run-offered" | "cancel-run" | "drain" }>;
+      message: PassedMessage;
     }
   /** The master has acknowledged numbers that this journal never gave away. */
   | { type: "ahead"; acked: number; nextSeq: number }

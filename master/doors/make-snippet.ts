@@ -77,7 +77,6 @@ export function makeSnippet(parts: SnippetParts, rules: SnippetRules, now: numbe
   if (parts.env !== undefined) task.env = parts.env;
   if (parts.stdin !== undefined) task.stdin = parts.stdin;
   if (parts.outputs !== undefined && parts.outputs.length > 0) task.outputs = parts.outputs;
-  if (parts.folders !== undefined) task.sandbox = { folders: parts.folders };
   return {
     id: newSnippetId(now),
     owner,
@@ -85,6 +84,7 @@ export function makeSnippet(parts: SnippetParts, rules: SnippetRules, now: numbe
     priority: parts.priority ?? priorities.normal,
     task,
     files: parts.files ?? [],
+    ...(parts.folders === undefined ? {} : { folders: parts.folders }),
     levels: [...levels],
     ...(parts.callback === undefined ? {} : { callback: parts.callback }),
     createdAt: now,

@@ -9,6 +9,7 @@ import type { Clock, Logger } from "../clock.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { LivenessRule } from "../nodes/liveness.ts";
 import type { Hello, Nodes } from "../nodes/nodes.ts";
+import type { LinkNodes } from "../snippets/link-nodes.ts";
 import type { FrameResult } from "../storage/storage.ts";
 import type { Ingest } from "./ingest.ts";
 import { closeGoingAway } from "./refusal.ts";
@@ -29,6 +30,8 @@ export interface LinkOptions {
   helloTimeoutMs?: number;
   /** True when the value of an Authorization header lets its bearer in. */
   isAuthorized(header: string | undefined): boolean;
+  /** Those that run snippets; absent: the master has no doors. */
+  snippetNodes?: LinkNodes;
   /** Something of these runs was stored. */
   stored(node: string, result: FrameResult): void;
 }

@@ -142,6 +142,9 @@ export class Session implements NodeConnection {
     if (state.id === "greeting") clearTimeout(state.timer);
     this.#state = { id: "closed" };
     if (state.id === "open") {
+      // Not where another connection has taken its place already.
+      const isCurrent = this.#parts.nodes.get(state.open.node)?.connection === this;
+      if (isCurrent) this.#parts.snippetNodes?.left(state.open.node);
       this.#parts.track(
         this.#parts.nodes.left(state.open.node, this, `${this.#closing} (${code})`),
         "noting a disconnect",
@@ -231,6 +234,7 @@ export class Session implements NodeConnection {
     };
     const { held } = this.#state;
     this.#state = { id: "open", open };
+    this.#parts.snippetNodes?.arrived(hello, (message) => this.send(message));
     this.send({ type: "welcome", version: linkVersion, acked, heartbeatMs, time: clock() });
     const node = nodes.get(hello.node);
     if (node !== undefined) await gateway.resendCancels(node, believed);
@@ -247,6 +251,7 @@ export class Session implements NodeConnection {
         return;
       case "heartbeat":
         nodes.heartbeat(open.node, message);
+        this.#parts.snippetNodes?.beat(open.node, message.state);
         // The answer is the agent's sign that the master lives, also when no records flow.
         this.#acknowledge(open);
         gateway.place();
@@ -260,6 +265,14 @@ export class Session implements NodeConnection {
         track(gateway.refused(node, message.run, message.code, message.detail), "a refused run");
         return;
       }
+      case "snippets-held":
+      case "snippet-started":
+      case "snippet-output":
+      case "snippet-file":
+      case "snippet-ended":
+      case "snippet-returned":
+        this.#parts.snippetNodes?.said(open.node, message);
+        return;
       case "hello":
         this.#refuse("bad-message", "a second hello came on one connection");
         return;

@@ -180,6 +180,7 @@ export class Dispatcher {
         attempt,
         task: task.isolation === level ? task : { ...task, isolation: level },
         files: snippet.files,
+        ...(snippet.folders === undefined ? {} : { folders: snippet.folders }),
       },
       {
         started: (at) => {

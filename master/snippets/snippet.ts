@@ -27,6 +27,8 @@ export interface Snippet {
   task: TaskAttributes;
   /** Files that it finds in its working folder. */
   files: ArtifactFile[];
+  /** Empty folders that it finds there; of snippets that a caller waits for only. */
+  folders?: string[];
   /** Levels that will do, the preferred one first. */
   levels: SandboxLevel[];
   /** URL that is told of the end. */

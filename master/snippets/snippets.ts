@@ -63,6 +63,8 @@ const leaseMs = 15_000;
 const renewEveryMs = 5_000;
 const tidyEveryMs = 60_000;
 const pageSize = 500;
+/** How long the service's end waits for what is on its way into the store. */
+const farewellMs = 2_000;
 /** Deliveries of a language that a broker may have under way to this master. */
 const window = 64;
 
@@ -310,6 +312,8 @@ export class Snippets {
     for (const timer of this.#timers) clearInterval(timer);
     this.#closing.abort();
     this.#waiters.close();
+    // What nodes have given back until now is noted; nothing else can come any more.
+    await this.drain(farewellMs);
     await Promise.allSettled(this.#publishing);
     await this.#options.broker.close();
     await this.#options.store.close();
