@@ -121,7 +121,8 @@ export class RabbitBroker implements Broker {
   #fail(trouble: Trouble, plan: Plan): void {
     const before = this.#state;
     if (before.id === "closed") return;
-    if (before.id === "up" || before.trouble.text !== trouble.text) {
+    // A loss is told to whoever gave the plan.
+    if (before.id === "down" && before.trouble.text !== trouble.text) {
       this.#options.log.warn({ ...trouble }, "no connection to RabbitMQ; it goes on trying");
     }
     const retry = setTimeout(() => {

@@ -44,6 +44,12 @@ export function troubleOf(error: unknown, address: string): Trouble {
       remedy: "see the log of RabbitMQ; it goes on trying",
     };
   }
+  if (/certificate|altnames/i.test(words)) {
+    return {
+      text: `${at} has a certificate that is not trusted: ${words}`,
+      remedy: "name the file of its certificate authority in NODE_EXTRA_CA_CERTS",
+    };
+  }
   return {
     text: `${at} cannot be reached: ${words}`,
     remedy: "start it, or correct AMQP_URL; it goes on trying",
