@@ -22,6 +22,7 @@ const allRows = [
   "log",
   "store",
   "master-ingest",
+  "broker",
   "launcher",
   "worker-roundtrip",
   "scheduler",
