@@ -1,6 +1,6 @@
 // Makes dist/: the command and its threads as few files without node_modules, for devices and
 // images. Each entry stands in dist/ itself, where the code looks for it (see install-paths.ts).
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 
@@ -11,6 +11,7 @@ await build({
   absWorkingDir: root,
   entryPoints: {
     edgedag: "cli/main.ts",
+    executor: "library/create-executor.ts",
     "store-thread": "agent/store/store-thread.ts",
     "link-thread": "agent/link/link-thread.ts",
     "snippets-thread": "master/snippets/store/sqlite/snippets-thread.ts",
@@ -27,11 +28,14 @@ await build({
   minifyWhitespace: true,
   legalComments: "linked",
   logLevel: "warning",
+  // A caller and the engine must mean the same classes.
+  external: ["./errors.js"],
   // Packages in CommonJS ask for Node.js's own modules with require.
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
   },
 });
+writeFileSync(join(out, "errors.js"), 'export * from "../library/errors.js";\n');
 cpSync(join(root, "master", "dashboard"), join(out, "dashboard"), { recursive: true });
 for (const file of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
   cpSync(join(root, "node_modules", "swagger-ui-dist", file), join(out, "docs", file));

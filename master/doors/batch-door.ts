@@ -303,8 +303,9 @@ function insufficient({ snippets }: DoorParts, snippet: NewSnippet["snippet"]): 
   return placing.nodes.length === 0 ? undefined : placing.whyImpossible(snippet);
 }
 
-function readTask(
-  parts: DoorParts,
+/** Undefined: it is not valid, which the input's problems tell. */
+export function readTask(
+  parts: Pick<DoorParts, "rules" | "deniedCommands" | "callbacks" | "clock">,
   input: Input,
   owner: string,
 ): NewSnippet["snippet"] | undefined {

@@ -281,7 +281,10 @@ export function readOutputs(input: Input): string[] {
   return outputs;
 }
 
-export function readCallback(input: Input, { callbacks }: DoorParts): string | undefined {
+export function readCallback(
+  input: Input,
+  { callbacks }: Pick<DoorParts, "callbacks">,
+): string | undefined {
   const url = input.text("callback", 2000);
   if (url === undefined) return undefined;
   const problem = callbackProblem(url, callbacks);

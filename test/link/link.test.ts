@@ -23,7 +23,6 @@ t.test("says hello with its bounds and token, ships, and trims what is acked", a
       boot: rig.journal.nodeBoot(),
       runs: ["r"],
       wantsRuns: true,
-      snippetSlots: 0,
       labels: { site: "lab" },
     },
   ]);
