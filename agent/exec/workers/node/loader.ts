@@ -148,13 +148,20 @@ function functionOf(exports: unknown, dotted: string, where: string): TaskFuncti
     found =
       memberOf(owner, name) ??
       memberOf(memberOf(owner, "default"), name) ??
-      memberOf(memberOf(owner, hidden), name);
+      memberOf(memberOf(owner, hidden), name) ??
+      (dotted === "main" ? wholeOf(owner) : undefined);
     if (found === undefined) throw new Refusal(notFound(owner, dotted, name, where));
   }
   if (typeof found !== "function") {
     throw new Refusal(`\`${dotted}\` in ${where} is not a function but ${typeof found}`);
   }
   return found as TaskFunction; // any function may be called with anything
+}
+
+/** `main` may also be all that there is: `module.exports = ...`, `export default ...`. */
+function wholeOf(exports: unknown): unknown {
+  const whole = typeof exports === "function" ? exports : memberOf(exports, "default");
+  return typeof whole === "function" ? whole : undefined;
 }
 
 /** Of a call that names none: `main`, or the only function that is exported. */
