@@ -52,7 +52,12 @@ export interface SnippetEvents {
 }
 
 /** The queue holds as many as it may. */
-export class QueueFull extends Error {}
+export class QueueFull extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "QueueFull";
+  }
+}
 
 export type CallEnd =
   | { kind: "ended"; attempt: number; end: SnippetEnd }
