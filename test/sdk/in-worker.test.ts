@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import t from "tap";
 import { refToCall } from "../../agent/exec/workers/values.ts";
 import { resultOf, WorkerRig } from "../exec/worker-rig.ts";
-import { noRedis, startRedis } from "./redis.ts";
+import { noRedis, startRedis } from "../rig/redis.ts";
 
 const sources = {
   python: `

@@ -18,7 +18,7 @@ import {
   task,
   WaitTimeout,
 } from "../../sdk/node/index.js";
-import { noRedis, startRedis } from "./redis.ts";
+import { noRedis, startRedis } from "../rig/redis.ts";
 
 interface Row {
   call: string;

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import t from "tap";
-import { noRedis, startRedis } from "./redis.ts";
+import { noRedis, startRedis } from "../rig/redis.ts";
 
 t.test("the Python SDK passes its tests", async (t) => {
   const redis = noRedis === false ? await startRedis() : undefined;

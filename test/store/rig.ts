@@ -1,12 +1,14 @@
 // Servers and a plain client for the tests of the store: our store and a real redis-server,
 // each on a socket in a folder of its own, and replies as the protocol has them.
 
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunStore, StoreHost } from "../../agent/store/store-host.ts";
+
+export { startRedis } from "../rig/redis.ts";
 
 export const mebibyte = 1024 * 1024;
 
@@ -58,34 +60,6 @@ export function missing(program: string): string | false {
   } catch {
     return `${program} is not installed: scripts/test-services redis`;
   }
-}
-
-export async function startRedis(): Promise<TestServer> {
-  const folder = mkdtempSync(join(tmpdir(), "edgedag-rd-"));
-  const socketPath = join(folder, "s.sock");
-  const options = ["--port", "0", "--unixsocket", socketPath, "--save", "", "--appendonly", "no"];
-  const child = spawn("redis-server", [...options, "--dir", folder], { stdio: "pipe" });
-  await ready(child);
-  return {
-    socketPath,
-    async [Symbol.asyncDispose]() {
-      const ended = new Promise((resolve) => child.once("close", resolve));
-      child.kill("SIGKILL");
-      await ended;
-      rmSync(folder, { recursive: true });
-    },
-  };
-}
-
-function ready(child: ChildProcess): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    child.stdout?.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-      if (/accept connections at/i.test(text)) resolve();
-    });
-    child.once("exit", () => reject(new Error(`redis-server ended: ${text}`)));
-  });
 }
 
 /** A Python with the `redis` package, or the reason why there is none. */
