@@ -1,6 +1,7 @@
 // Snippets and ends for the tests of stores, and what all of these tests ask for.
 
 import { createHash } from "node:crypto";
+import type { Logger } from "../../master/clock.ts";
 import type { Snippet, SnippetEnd } from "../../master/snippets/snippet.ts";
 import type { SnippetStore } from "../../master/snippets/store/store.ts";
 import type { TaskAttributes } from "../../protocol/dag.ts";
@@ -94,4 +95,13 @@ export function plain(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   // Not by assignment: a field may be called __proto__.
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, plain(field)]));
+}
+
+/** A logger that keeps what it is told. */
+export function logOf(): { log: Logger; said: string[] } {
+  const said: string[] = [];
+  const say = (_fields: object, text: string): void => {
+    said.push(text);
+  };
+  return { log: { debug: say, info: say, warn: say, error: say }, said };
 }
