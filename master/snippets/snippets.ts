@@ -204,6 +204,11 @@ export class Snippets {
     return this.#waiters.listen(id, listener);
   }
 
+  /** Another master, or this one, has kept an end. */
+  heardOf(id: string): void {
+    this.#waiters.changed(id);
+  }
+
   async cancel(
     id: string,
     by: CancelledBy,
