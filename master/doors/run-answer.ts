@@ -172,10 +172,12 @@ function programError(exitCode: number, stderr: string): Partial<RunAnswer> {
   return { ...base, status: "program_error", runtime_error_type: "nonzero_exit" };
 }
 
+/** No snippet has a network here, so that a name that is not found was reached for in vain. */
+const networkDenied =
+  /Network is unreachable|ENETUNREACH|name resolution|EAI_AGAIN|Name or service not known|getaddrinfo ENOTFOUND/;
+
 function deniedOf(stderr: string): RunAnswer["unauthorized_access_type"] {
-  if (/Network is unreachable|ENETUNREACH|name resolution|EAI_AGAIN/.test(stderr)) {
-    return "network_access";
-  }
+  if (networkDenied.test(stderr)) return "network_access";
   if (/Permission denied|Read-only file system|\bEACCES\b|\bEROFS\b/.test(stderr)) {
     return "file_access";
   }

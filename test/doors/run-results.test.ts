@@ -176,7 +176,15 @@ t.test("large arguments, results and outputs are whole", async (t) => {
 });
 
 t.test("text of arguments is data, whatever it looks like", async (t) => {
-  const hostile = ["{{ env.PATH }}", "'; import os #", "${1}", "$(id)", "</script>", "%s%n", "\\"];
+  const hostile = [
+    "{{ env.PATH }}",
+    "'; import os #",
+    "$" + "{1}",
+    "$(id)",
+    "</script>",
+    "%s%n",
+    "\\",
+  ];
   for (const language of ["python", "nodejs"] as const) {
     const code =
       language === "python"
