@@ -66,7 +66,7 @@ class Connection:
         import socket
 
         try:
-            return self._socket.recv(1 << 18)
+            return self._socket.recv(1 << 18)  # type: ignore[no-any-return]
         except socket.timeout:
             raise TimeoutError("no reply in time") from None
         except OSError as error:

@@ -31,7 +31,7 @@ def _inputs() -> Dict[str, Any]:
     if call is not None:
         found = call.get("_inputs")
         if found is None:
-            found = sys.modules["edgedag_worker"].resolve(call.get("inputs") or {})  # type: ignore
+            found = sys.modules["edgedag_worker"].resolve(call.get("inputs") or {})
             call["_inputs"] = found
         return found  # type: ignore[no-any-return]
     path = os.environ.get("EDGEDAG_INPUTS_FILE")
