@@ -138,7 +138,7 @@ export class Snippets {
     for (const { attempt } of this.#running.values()) attempt?.stop(0);
   }
 
-  #plan({ id, attempt, task, files }: Assignment): Result<SandboxSpec> {
+  #plan({ id, attempt, task, files, folders }: Assignment): Result<SandboxSpec> {
     const { config } = this.#options;
     const diagnostics = checkPolicy({
       source: "snippet",
@@ -174,7 +174,7 @@ export class Snippets {
       keptFolder: join(this.#kept, id),
       defaults,
     });
-    return { ok: true, value: spec };
+    return { ok: true, value: folders === undefined ? spec : { ...spec, folders } };
   }
 
   #refuse(

@@ -45,11 +45,13 @@ t.test("inputs are written with mode and owner", async (t) => {
     { path: "a/run", content: Buffer.from([0, 255]), isExecutable: true },
     { path: "new\nline", content: "" },
   ];
-  t.equal(await writeInputFiles({ work, uid }, files), undefined);
+  t.equal(await writeInputFiles({ work, uid }, files, ["empty/one", "a/b"]), undefined);
+  t.strictSame(readdirSync(join(work, "empty/one")), []);
   t.equal(readFileSync(join(work, "a/b/c.txt"), "utf8"), "text");
   t.equal(statSync(join(work, "a/run")).mode & 0o777, 0o755);
   if (uid === undefined) return;
-  for (const path of ["a", "a/b", "a/b/c.txt"]) t.equal(statSync(join(work, path)).uid, uid);
+  for (const path of ["a", "a/b", "a/b/c.txt", "empty", "empty/one"])
+    t.equal(statSync(join(work, path)).uid, uid);
 });
 
 t.test("inputs never leave the folder and replace nothing", async (t) => {
@@ -73,6 +75,8 @@ t.test("inputs never leave the folder and replace nothing", async (t) => {
   ]) {
     const problem = await writeInputFiles({ work, uid: undefined }, [{ path, content: "evil" }]);
     t.match(problem, { kind: "refused" }, path);
+    const folder = await writeInputFiles({ work, uid: undefined }, [], [path]);
+    t.match(folder, { kind: "refused" }, `${path} as a folder`);
   }
   t.strictSame(readdirSync(outside), []);
   t.equal(readFileSync(join(work, "known"), "utf8"), "x");

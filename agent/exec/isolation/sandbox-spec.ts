@@ -46,6 +46,8 @@ export interface SandboxSpec {
   inputs: Json;
   stdin?: Uint8Array | string;
   files: readonly InputFile[];
+  /** Empty ones that it finds in its working folder. */
+  folders?: readonly string[];
   limits: BoxLimits;
   /** stdout and stderr together. */
   outputLimitBytes: number;

@@ -133,7 +133,7 @@ class Sandboxed implements SandboxAttempt {
     const { box, worker } = warm;
     const { folder, inside } = box;
     const { run, limits, graceMs } = spec;
-    let problem = await writeInputFiles(folder, spec.files);
+    let problem = await writeInputFiles(folder, spec.files, spec.folders);
     let stdinPath: string | undefined;
     if (spec.stdin !== undefined) {
       problem ??= await writeIoFile(folder, stdinName, spec.stdin);

@@ -33,15 +33,23 @@ const pieceBytes = 2 ** 20;
 export async function writeInputFiles(
   { work, uid }: Pick<BoxFolder, "work" | "uid">,
   files: readonly InputFile[],
+  folders: readonly string[] = [],
 ): Promise<InputProblem | undefined> {
+  for (const path of folders) {
+    const problem = artifactPathProblem(path);
+    if (problem !== undefined) return refused(path, problem);
+    const failed = await attempt(path, async () => {
+      makeFolders(work, path.split("/"), uid);
+    });
+    if (failed !== undefined) return failed;
+  }
   for (const { path, content, isExecutable } of files) {
     const problem = artifactPathProblem(path);
     if (problem !== undefined) return refused(path, problem);
     const parts = path.split("/");
-    const folders = parts.slice(0, -1);
     const mode = isExecutable === true ? 0o755 : 0o644;
     const failed = await attempt(path, async () => {
-      const folder = makeFolders(work, folders, uid);
+      const folder = makeFolders(work, parts.slice(0, -1), uid);
       await writeNew(join(folder, parts.at(-1) ?? ""), content, { mode, uid });
     });
     if (failed !== undefined) return failed;
