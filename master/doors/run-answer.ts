@@ -58,6 +58,9 @@ export const artifactFolder = "artifacts";
 export const mostArtifacts = 10;
 export const mostArtifactBytes = 10 * 2 ** 20;
 
+/** Not hidden, in no folder, and without control characters: callers write it to their disks. */
+const plainName = /^(?!\.)[^/\\\p{Cc}]+$/u;
+
 /** What is collected: the endings that are handed on, in both cases of letters. */
 export const artifactPatterns: readonly string[] = Object.keys(mimeTypes).flatMap((ending) => [
   `${artifactFolder}/*.${ending}`,
@@ -189,7 +192,7 @@ function artifactsOf({ files }: SnippetEnd): RunAnswer["artifacts"] {
   for (const { name, sizeBytes, content } of files) {
     const base = name.slice(artifactFolder.length + 1);
     const type = mimeTypes[base.split(".").at(-1)?.toLowerCase() ?? ""];
-    const isMeant = name.startsWith(`${artifactFolder}/`) && /^[^./\\][^/\\]*$/.test(base);
+    const isMeant = name.startsWith(`${artifactFolder}/`) && plainName.test(base);
     if (type === undefined || !isMeant || sizeBytes === 0 || sizeBytes > mostArtifactBytes)
       continue;
     if (artifacts.length === mostArtifacts) break;

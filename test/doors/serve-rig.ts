@@ -28,7 +28,6 @@ const quick: Env = {
   EDGEDAG_CODE_POLICY: "off",
   EDGEDAG_POOL_SIZE: "2",
   EDGEDAG_SNIPPET_SLOTS: "4",
-  HACK: process.env.HACK,
 };
 
 export class Service implements AsyncDisposable {
