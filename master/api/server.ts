@@ -113,7 +113,10 @@ function textsOf(values: unknown): { [name: string]: string } {
 
 function inItsWords(route: Route, reply: ApiReply): ApiReply {
   if (reply.kind !== "error" || route.refusal === undefined) return reply;
-  return route.refusal(reply.status, reply.error);
+  const said = route.refusal(reply.status, reply.error);
+  return said.kind === "json" && reply.headers !== undefined
+    ? { ...said, headers: reply.headers }
+    : said;
 }
 
 function logAccess(request: FastifyRequest, reply: FastifyReply, { log, identify }: ServerOptions) {

@@ -13,6 +13,8 @@ export interface CallParts {
 export class CallTicket implements Ticket {
   readonly item: QueueItem;
   readonly end = Promise.withResolvers<{ attempt: number; end: SnippetEnd }>();
+  /** Told when it has got a place, before it runs there. */
+  onPlace: (() => void) | undefined;
   /** Told when it begins to run. */
   onStart: (() => void) | undefined;
   readonly #snippet: Snippet;
@@ -27,6 +29,10 @@ export class CallTicket implements Ticket {
     this.#parts = parts;
   }
 
+  get hasPlace(): boolean {
+    return this.#attempt > 0;
+  }
+
   /** Nobody waits any more. */
   giveUp(): void {
     this.#isGivenUp = true;
@@ -35,6 +41,7 @@ export class CallTicket implements Ticket {
   async claim(): Promise<{ snippet: Snippet; attempt: number } | undefined> {
     if (this.#isGivenUp) return undefined;
     this.#attempt += 1;
+    if (this.#attempt === 1) this.onPlace?.();
     return { snippet: this.#snippet, attempt: this.#attempt };
   }
 

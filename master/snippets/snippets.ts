@@ -241,33 +241,43 @@ export class Snippets {
       this.#dispatcher.cancel(snippet.id);
       busy.resolve({ kind: "busy", detail });
     };
-    if (this.#calls >= callLimit) {
-      events?.busy?.(snippet);
-      return { kind: "busy", detail: `${this.#calls} callers wait already` };
-    }
-    this.#calls += 1;
-    let isWaiting = true;
-    const stopWaiting = () => {
-      if (isWaiting) this.#calls -= 1;
-      isWaiting = false;
-      clearTimeout(timer);
+    let isCounted = false;
+    const stopCounting = () => {
+      if (isCounted) this.#calls -= 1;
+      isCounted = false;
     };
-    ticket.onStart = stopWaiting;
+    ticket.onPlace = () => {
+      stopCounting();
+      events?.accepted?.(snippet);
+    };
+    this.#dispatcher.enqueue(ticket);
+    // Who found a place at once does not wait, however many may.
+    if (!ticket.hasPlace) {
+      if (this.#calls >= callLimit) {
+        giveUp("the line is full");
+        events?.busy?.(snippet);
+        return { kind: "busy", detail: `${this.#calls} callers wait already` };
+      }
+      this.#calls += 1;
+      isCounted = true;
+    }
     const timer = setTimeout(() => {
       events?.busy?.(snippet);
       giveUp(`no sandbox was free within ${callWaitMs} ms`);
     }, callWaitMs);
+    ticket.onStart = () => clearTimeout(timer);
     const onAbort = () => giveUp("the caller went away");
+    if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort);
-    events?.accepted?.(snippet);
-    this.#dispatcher.enqueue(ticket);
     const ended = ticket.end.promise.then(
       ({ attempt, end }): CallEnd => ({ kind: "ended", attempt, end }),
     );
+    // Also of one whose caller has gone: it was accepted.
+    void ticket.end.promise.then(({ attempt, end }) => events?.finished?.(snippet, attempt, end));
     const how = await Promise.race([ended, busy.promise]);
-    stopWaiting();
+    stopCounting();
+    clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
-    if (how.kind === "ended") events?.finished?.(snippet, how.attempt, how.end);
     return how;
   }
 
