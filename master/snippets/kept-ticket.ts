@@ -55,7 +55,10 @@ export class KeptTicket implements Ticket {
           this.#delivery.again(Math.max(leastTakenMs, claim.untilMs - clock()));
           return undefined;
         case "unknown":
-          log.error({ snippet: this.item.id }, "the queue holds an id that the store does not know");
+          log.error(
+            { snippet: this.item.id },
+            "the queue holds an id that the store does not know",
+          );
           this.#delivery.reject("the store does not know it");
           return undefined;
       }

@@ -168,7 +168,11 @@ export class SqliteSnippets implements SnippetStore {
   }
 
   async prune(finishedBefore: number, limit: number): Promise<number> {
-    return await this.#call("prune", finishedBefore, limit);
+    for (let all = 0; ; ) {
+      const { removed, isAll } = await this.#call("prune", finishedBefore, limit - all);
+      all += removed;
+      if (isAll || all >= limit) return all;
+    }
   }
 
   async close(): Promise<void> {

@@ -26,6 +26,9 @@ export interface Claimant {
   isInDoubt: boolean;
 }
 
+const pruneAtOnce = 100;
+const pruneBytes = 16 * 1024 * 1024;
+
 export type Writes = ReturnType<typeof writesOf>;
 
 /** Whether it must be on the disk before it is answered, where losses of power matter. */
@@ -207,18 +210,26 @@ export function writesOf(statements: Statements) {
       ).run(master, boot, until);
     },
 
-    prune: (finishedBefore: number, limit: number): number => {
+    /** Of one call, so little that the others need not wait for long: every page of an end is read. */
+    prune: (finishedBefore: number, limit: number): { removed: number; isAll: boolean } => {
       const rows = sql(
-        `SELECT id, no FROM snippets WHERE state = 2 AND finished_at < ?
+        `SELECT id, no, length(stdout) + length(stderr)
+           + coalesce((SELECT sum(length(content)) FROM files WHERE files.no = ends.no), 0) AS bytes
+         FROM snippets JOIN ends USING (no) WHERE state = 2 AND finished_at < ?
          ORDER BY finished_at LIMIT ?`,
-      ).all(finishedBefore, limit);
-      for (const { id, no } of rows) {
+      ).all(finishedBefore, Math.min(limit, pruneAtOnce));
+      let bytes = 0;
+      let removed = 0;
+      for (const { id, no, bytes: more } of rows) {
+        if (bytes >= pruneBytes) return { removed, isAll: false };
+        bytes += Number(more);
+        removed++;
         for (const table of ["bodies", "ends", "files"]) {
           sql(`DELETE FROM ${table} WHERE no = ?`).run(no ?? 0);
         }
         sql("DELETE FROM snippets WHERE id = ?").run(id ?? "");
       }
-      return rows.length;
+      return { removed, isAll: rows.length < pruneAtOnce };
     },
   };
 }
