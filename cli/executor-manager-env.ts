@@ -75,8 +75,17 @@ const aliases: readonly Alias[] = [
   },
 ];
 
-/** The environment with our names filled in, and all that is wrong with theirs. */
-export function withExecutorManagerNames(env: Env): { env: Env; diagnostics: Diagnostic[] } {
+export interface Translated {
+  env: Env;
+  /** All that is wrong with theirs. */
+  diagnostics: Diagnostic[];
+  /** Ours to theirs, of those that were filled in: what is wrong with one is told by its own name. */
+  givenAs: ReadonlyMap<string, string>;
+}
+
+/** The environment with our names filled in. */
+export function withExecutorManagerNames(env: Env): Translated {
+  const givenAs = new Map<string, string>();
   const translated: Record<string, string | undefined> = { ...env };
   const diagnostics: Diagnostic[] = [];
   for (const { name, ours, translate } of aliases) {
@@ -92,7 +101,10 @@ export function withExecutorManagerNames(env: Env): { env: Env; diagnostics: Dia
         message: `${shown} is not accepted: ${read.wrong}`,
         remedy: `Correct it, or set ${ours} instead.`,
       });
-    } else if ((env[ours] ?? "") === "" && read.value !== "") translated[ours] = read.value;
+    } else if ((env[ours] ?? "") === "" && read.value !== "") {
+      translated[ours] = read.value;
+      givenAs.set(ours, name);
+    }
   }
-  return { env: translated, diagnostics };
+  return { env: translated, diagnostics, givenAs };
 }

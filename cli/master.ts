@@ -41,14 +41,29 @@ export interface StartOptions {
   hasDoors?: boolean;
   /** What was found wrong before. */
   diagnostics?: readonly Diagnostic[];
+  /** Names of variables to those that the operator has given in their place. */
+  givenAs?: ReadonlyMap<string, string>;
+  /** The token where the operator gives none, and yet not everybody may do everything. */
+  ownToken?: string;
+}
+
+function namedAsGiven(
+  problems: readonly Diagnostic[],
+  givenAs: ReadonlyMap<string, string> = new Map(),
+): Diagnostic[] {
+  return problems.map((problem) => ({
+    ...problem,
+    path: givenAs.get(problem.path) ?? problem.path,
+  }));
 }
 
 /** Prints all that is wrong. */
 export async function startFromEnv(
   env: Env,
   io: Io,
-  { override = {}, defaults = {}, hasDoors = false, diagnostics = [] }: StartOptions = {},
+  options: StartOptions = {},
 ): Promise<StartedMaster> {
+  const { override = {}, defaults = {}, hasDoors = false, diagnostics = [] } = options;
   const known = [...Object.values(agentTable()).map((row) => row.name), ...otherNames];
   const read = readConfig(masterTable({ ...masterDefaults(env), ...defaults }), env, known);
   const { serviceTable } = await import("./service-config.ts");
@@ -56,10 +71,15 @@ export async function startFromEnv(
   const service = readConfig(serviceTable, env, Object.keys(env)).config;
   for (const warning of read.warnings) io.stderr.write(`${warning}\n`);
   if (!read.config.ok || !service.ok || diagnostics.length > 0) {
-    printDiagnostics(io, [...diagnostics, ...problemsOf(read.config), ...problemsOf(service)]);
+    const problems = [...diagnostics, ...problemsOf(read.config), ...problemsOf(service)];
+    printDiagnostics(io, namedAsGiven(problems, options.givenAs));
     return { ok: false, code: exitCodes.config };
   }
   const config = { ...read.config.value, ...override };
+  const { apiKeys, isOpen } = service.value;
+  if (config.token === "" && (apiKeys.length > 0 || isOpen === "yes")) {
+    config.token = options.ownToken ?? "";
+  }
   const { startMaster, MasterStartError } = await import("../master/main.ts");
   const { pino } = await import("../protocol/pino-logger.ts");
   const log = pino({ level: config.logLevel satisfies LogLevel }, pino.destination(2));

@@ -1,12 +1,15 @@
 // `edgedag serve`: the code-execution service in one process: a master with its doors, and a node
 // with warm pools that runs what comes in. The node is also an agent of the master, so that DAGs can be submitted too.
+import { randomBytes } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Agent } from "../agent/agent.ts";
 import { hostMemoryBytes } from "../agent/capabilities.ts";
 import type { Config } from "../agent/config.ts";
 import { openAgentLog } from "../agent/log/agent-log.ts";
+import { isAtLeast } from "../master/doors/rules.ts";
 import type { SnippetNode } from "../master/snippets/node.ts";
+import type { Diagnostic } from "../protocol/diagnostic.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { SandboxLevel } from "../protocol/outcome.ts";
 import { withExecutorManagerNames } from "./executor-manager-env.ts";
@@ -38,7 +41,7 @@ export async function serve({ env: given, dir }: ServeOptions, io: Io): Promise<
   };
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
-  const { env, diagnostics } = withExecutorManagerNames(given);
+  const { env, diagnostics, givenAs } = withExecutorManagerNames(given);
   const read = readConfig(agentTable(), env, otherNames);
   const problems = [...diagnostics, ...(read.config.ok ? [] : read.config.diagnostics)];
   const started = await startFromEnv(env, io, {
@@ -46,6 +49,9 @@ export async function serve({ env: given, dir }: ServeOptions, io: Io): Promise<
     defaults: { port: servePort },
     override: dir === undefined ? {} : { dataDir: join(dir, "master") },
     diagnostics: problems,
+    givenAs,
+    // Its own node is let in by it, where others come with keys or without.
+    ownToken: randomBytes(32).toString("hex"),
   });
   if (!started.ok || !read.config.ok) return started.ok ? exitCodes.config : started.code;
   const { master, config: masterConfig, service } = started;
@@ -140,6 +146,14 @@ async function startNode(
     return exitCodes.unavailable;
   }
   const { levels, runtimes } = snippets.value.abilities;
+  const usable = preferred.filter(
+    (level) => levels.includes(level) && isAtLeast(level, config.minIsolation.snippet),
+  );
+  if (usable.length === 0) {
+    printDiagnostics(io, [noLevel(preferred, levels)]);
+    await close(0);
+    return exitCodes.unavailable;
+  }
   log.say("info", `snippets run at ${levels.join(", ")}; languages: ${runtimes.join(", ")}`);
   snippets.value.warm(warmTasks(levels, preferred, config.poolSizes.otherwise));
   await agent.connect(await agent.capabilities());
@@ -150,4 +164,13 @@ async function startNode(
     memoryBytes: hostMemoryBytes(),
   });
   return { node, say: (text) => log.say("info", text), close };
+}
+
+function noLevel(preferred: readonly SandboxLevel[], held: readonly SandboxLevel[]): Diagnostic {
+  return {
+    code: "E_SANDBOX",
+    path: "EDGEDAG_SNIPPET_ISOLATION",
+    message: `none of ${preferred.join(", ")} can be had for a snippet here; this machine holds ${held.join(", ")}`,
+    remedy: "The log says what each level lacks; put it right, or name a level that is held.",
+  };
 }

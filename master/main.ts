@@ -103,7 +103,9 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     throw new MasterStartError(
       "E_MASTER_AUTH",
       `a master without a token must not listen on ${listen.host}`,
-      "Set EDGEDAG_TOKEN (or EDGEDAG_TOKEN_FILE), or listen on 127.0.0.1.",
+      options.snippets === undefined
+        ? "Set EDGEDAG_TOKEN (or EDGEDAG_TOKEN_FILE), or listen on 127.0.0.1."
+        : "Set EDGEDAG_TOKEN or EDGEDAG_API_KEYS (or a _FILE of them), say EDGEDAG_OPEN=yes to let everybody send snippets, or listen on 127.0.0.1.",
     );
   }
   const opened = openDatabase(options.dataDir);
