@@ -167,6 +167,10 @@ export class Snippets {
       this.#queued -= snippets.length;
       throw error;
     }
+    if (inserted.some(({ kind }) => kind === "conflict")) {
+      this.#queued -= snippets.length;
+      return inserted;
+    }
     const items: QueueItem[] = [];
     for (const [index, { kind }] of inserted.entries()) {
       const snippet = snippets[index]?.snippet;

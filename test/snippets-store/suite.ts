@@ -80,7 +80,6 @@ export function storeSuite(t: Test, { open }: Subject): void {
       [
         { snippet: a, idempotency: { key: "k", digest: "1" } },
         { snippet: b, idempotency: { key: "k", digest: "1" } },
-        { snippet: c, idempotency: { key: "k", digest: "2" } },
         { snippet: d },
       ],
       { isPublished: true },
@@ -88,13 +87,26 @@ export function storeSuite(t: Test, { open }: Subject): void {
     t.same(inserted, [
       { kind: "new", id: a.id },
       { kind: "known", id: a.id },
-      { kind: "conflict", id: a.id },
       { kind: "new", id: d.id },
     ]);
-    t.same(
-      (await store.list({ limit: 10 })).map(({ id }) => id),
-      [d.id, a.id],
-    );
+    const before = [d.id, a.id];
+    const ids = async () => (await store.list({ limit: 10 })).map(({ id }) => id);
+    t.strictSame(await ids(), before);
+    for (const [key, digest] of [
+      ["k", "2"],
+      ["fresh", "2"],
+    ] as const) {
+      const refused = await store.insert(
+        [
+          { snippet: c, idempotency: { key: "fresh", digest: "1" } },
+          { snippet: snippet() },
+          { snippet: snippet(), idempotency: { key, digest } },
+        ],
+        { isPublished: true },
+      );
+      t.match(refused[2], { kind: "conflict" }, key);
+      t.strictSame(await ids(), before, "where one is a conflict none is stored");
+    }
   });
 
   test("of many with one key at the same time one is new", async (t, store) => {

@@ -76,8 +76,8 @@ export interface SnippetSummary {
 
 export interface SnippetStore {
   /**
-   * Stores all that are new, or none; durable when it resolves. The same again gives the same
-   * answers. `isPublished` false: a broker that keeps messages by itself still has to be told (see
+   * Stores all that are new, or none; durable when it resolves. Where one is a conflict none is
+   * stored, and what is said of the others means nothing. The same again gives the same answers. `isPublished` false: a broker that keeps messages by itself still has to be told (see
    * `unpublished`).
    */
   insert(snippets: readonly NewSnippet[], options: { isPublished: boolean }): Promise<Inserted[]>;

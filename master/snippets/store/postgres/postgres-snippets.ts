@@ -15,6 +15,7 @@ import {
   summaryOf,
 } from "../columns.ts";
 import { Doubts } from "../doubts.ts";
+import { conflictsOf } from "../key-conflicts.ts";
 import {
   type Claim,
   type Inserted,
@@ -72,6 +73,11 @@ export class PostgresSnippets implements SnippetStore {
   ): Promise<Inserted[]> {
     const rows = snippets.map(snippetColumns);
     if (rows.length === 0) return [];
+    // Of one snippet the insert itself tells.
+    if (rows.length > 1 && rows.some(({ key }) => key !== null)) {
+      const conflicts = await this.#conflicts(rows);
+      if (conflicts !== undefined) return conflicts;
+    }
     const answers = new Map<string, Inserted>();
     for (let left = looks; ; left--) {
       const missing = rows.filter(({ id }) => !answers.has(id));
@@ -85,6 +91,18 @@ export class PostgresSnippets implements SnippetStore {
       if (left === 1) throw crowded();
     }
     return rows.map(({ id }) => answers.get(id) ?? { kind: "new", id });
+  }
+
+  /**
+   * Two calls at the same moment that use one key for different things may both pass this: the later
+   * one then stores what has no conflict.
+   */
+  async #conflicts(rows: readonly SnippetColumns[]): Promise<Inserted[] | undefined> {
+    const found = await this.#connections.query(statements.known(rows));
+    return conflictsOf(rows, (owner, key) => {
+      const row = found.find((row) => row.owner === owner && row.key === key);
+      return row === undefined ? undefined : { id: String(row.id), digest: row.digest };
+    });
   }
 
   async #lookForKnown(rows: readonly SnippetColumns[], answers: Map<string, Inserted>) {

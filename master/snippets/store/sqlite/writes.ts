@@ -10,6 +10,7 @@ import {
   type SnippetColumns,
   stateNumbers,
 } from "../columns.ts";
+import { conflictsOf, type KeyOwner } from "../key-conflicts.ts";
 import type { Inserted } from "../store.ts";
 import type { Statements } from "./statements.ts";
 
@@ -49,18 +50,20 @@ export const syncs: { readonly [name in keyof Writes]: boolean } = {
 export function writesOf(statements: Statements) {
   const sql = (text: string) => statements.sql(text);
 
+  const keyOwner = (owner: string, key: string): KeyOwner | undefined => {
+    const row = sql(`SELECT id, idempotency_digest AS digest FROM snippets
+                     WHERE owner = ? AND idempotency_key = ?`).get(owner, key);
+    return row === undefined ? undefined : { id: String(row.id), digest: row.digest };
+  };
+
   const insertOne = (row: SnippetColumns, isPublished: boolean): Inserted => {
     const { id, owner, key } = row;
     // The same call again: its first answer was lost.
     if (sql("SELECT 1 FROM snippets WHERE id = ?").get(id) !== undefined)
       return { kind: "new", id };
-    const known =
-      key === null
-        ? undefined
-        : sql(`SELECT id, idempotency_digest AS digest FROM snippets
-               WHERE owner = ? AND idempotency_key = ?`).get(owner, key);
+    const known = key === null ? undefined : keyOwner(owner, key);
     if (known !== undefined) {
-      return { kind: known.digest === row.digest ? "known" : "conflict", id: String(known.id) };
+      return { kind: known.digest === row.digest ? "known" : "conflict", id: known.id };
     }
     const no = sql("INSERT INTO bodies (body_json) VALUES (?)").run(row.body).lastInsertRowid;
     sql(
@@ -123,7 +126,7 @@ export function writesOf(statements: Statements) {
 
   return {
     insert: (rows: readonly SnippetColumns[], isPublished: boolean): Inserted[] =>
-      rows.map((row) => insertOne(row, isPublished)),
+      conflictsOf(rows, keyOwner) ?? rows.map((row) => insertOne(row, isPublished)),
 
     markPublished: (ids: readonly string[]): void => {
       for (const id of ids) sql("UPDATE snippets SET is_published = 1 WHERE id = ?").run(id);
