@@ -93,9 +93,12 @@ export function startLink(options: AgentLinkOptions): Link {
       },
       drain: options.drain,
       ordered: (order) => snippets?.ordered(order),
-      connected: (acked) => {
+      connected: (acked, hasSnippets) => {
         say("info", `connected to ${config.master}; it has ${acked} records`);
-        snippets?.connected();
+        if (hasSnippets) snippets?.connected();
+        else if (snippets !== undefined) {
+          say("warn", "the master has no doors for snippets: set EDGEDAG_DOORS=on there");
+        }
       },
       disconnected: (detail, retryInMs) =>
         say("warn", `no connection to ${config.master}: ${detail}; next try in ${retryInMs} ms`),

@@ -223,6 +223,7 @@ function readMasterToAgent(frame: JsonObject, findings: Findings): MasterToAgent
           acked: readCount(frame, "acked", "", findings),
           heartbeatMs: readCount(frame, "heartbeatMs", "", findings, 1),
           time: readNumber(frame, "time", "", findings),
+          ...(frame.snippets === true ? { snippets: true } : {}),
         }
       );
     case "refused":

@@ -200,7 +200,15 @@ export type SnippetOrder =
   | ({ type: "snippet-settled" } & SnippetAttempt);
 
 export type MasterToAgent =
-  | { type: "welcome"; version: number; acked: number; heartbeatMs: number; time: number }
+  | {
+      type: "welcome";
+      version: number;
+      acked: number;
+      heartbeatMs: number;
+      time: number;
+      /** The master has snippets for nodes that run them; absent: it knows no such words. */
+      snippets?: true;
+    }
   /** The master closes the connection after it. `retry: false`: the agent must not try again soon. */
   | { type: "refused"; code: RefusalCode; detail: string; remedy: string }
   /** Cumulative: all records up to `seq` are stored. */

@@ -91,7 +91,7 @@ export class LinkWorker {
         this.#greet();
         break;
       case "ship":
-        this.#startShipping(command.acked);
+        this.#startShipping(command);
         break;
       case "acked":
         this.#acked = command.seq;
@@ -189,7 +189,7 @@ export class LinkWorker {
     this.#handle({ type: "heard" });
   }
 
-  #startShipping(acked: number): void {
+  #startShipping({ acked, hasSnippets }: { acked: number; hasSnippets: boolean }): void {
     const { firstHeldSeq, nextSeq } = this.#reader.bounds();
     if (acked >= nextSeq) {
       // Sent now, records would be taken for ones that the master has: they need new numbers first.
@@ -200,7 +200,7 @@ export class LinkWorker {
       this.#tell({ type: "behind", acked, firstHeldSeq });
     }
     this.#acked = Math.max(acked, firstHeldSeq - 1);
-    this.#tell({ type: "connected", acked });
+    this.#tell({ type: "connected", acked, hasSnippets });
     const source = new RecordSource(
       {
         stateDir: this.#data.stateDir,

@@ -25,7 +25,8 @@ export interface LinkEvents {
   drain(): void;
   /** Of snippets. */
   ordered(order: SnippetOrder): void;
-  connected(acked: number): void;
+  /** `hasSnippets`: the master knows the words of snippets. */
+  connected(acked: number, hasSnippets: boolean): void;
   disconnected(detail: string, retryInMs: number): void;
   refused(refusal: { code: RefusalCode; detail: string; remedy: string; retryInMs: number }): void;
   /** To be given to `Journal.renumber`, and then `renumbered()` to be called. */
@@ -145,7 +146,7 @@ export class Link {
         this.#events.acked(message.seq);
         break;
       case "connected":
-        this.#events.connected(message.acked);
+        this.#events.connected(message.acked, message.hasSnippets);
         break;
       case "disconnected":
         // An end that was asked for is no news.

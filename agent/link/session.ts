@@ -35,7 +35,7 @@ export type SessionCommand =
   | { type: "connect" }
   | { type: "greet" }
   /** The session is live: send records after `acked`. */
-  | { type: "ship"; acked: number }
+  | { type: "ship"; acked: number; hasSnippets: boolean }
   | { type: "acked"; seq: number }
   | { type: "beat" }
   /** Drop the socket without ceremony. */
@@ -194,7 +194,8 @@ export class Session {
     const { acked } = message;
     const beatAt = now + this.#heartbeatMs;
     this.#state = { id: "live", since: now, heardAt: now, beatAt, acked };
-    return [{ type: "beat" }, { type: "ship", acked }];
+    const hasSnippets = message.snippets === true;
+    return [{ type: "beat" }, { type: "ship", acked, hasSnippets }];
   }
 
   #refuse(

@@ -43,7 +43,7 @@ export type ToThread =
   | { type: "close"; flushMs: number };
 
 export type FromThread =
-  | { type: "connected"; acked: number }
+  | { type: "connected"; acked: number; hasSnippets: boolean }
   | { type: "disconnected"; detail: string; retryInMs: number }
   | { type: "refused"; code: RefusalCode; detail: string; remedy: string; retryInMs: number }
   | { type: "acked"; seq: number }

@@ -235,7 +235,15 @@ export class Session implements NodeConnection {
     const { held } = this.#state;
     this.#state = { id: "open", open };
     this.#parts.snippetNodes?.arrived(hello, (message) => this.send(message));
-    this.send({ type: "welcome", version: linkVersion, acked, heartbeatMs, time: clock() });
+    const hasSnippets = this.#parts.snippetNodes !== undefined;
+    this.send({
+      type: "welcome",
+      version: linkVersion,
+      acked,
+      heartbeatMs,
+      time: clock(),
+      ...(hasSnippets ? { snippets: true } : {}),
+    });
     const node = nodes.get(hello.node);
     if (node !== undefined) await gateway.resendCancels(node, believed);
     this.#catchUp(open);
