@@ -80,7 +80,7 @@ const task: JsonSchema = {
   },
 };
 
-const tasks = { type: "array", items: { $ref: "#/components/schemas/Task" } };
+const tasks = { type: "array", items: { $ref: "#/components/schemas/Snippet" } };
 
 export const snippetSchemas: JsonSchema = {
   Accepted: {
@@ -102,8 +102,8 @@ export const snippetSchemas: JsonSchema = {
       },
     },
   },
-  Task: task,
-  Tasks: { type: "object", required: ["tasks"], properties: { tasks } },
+  Snippet: task,
+  Snippets: { type: "object", required: ["tasks"], properties: { tasks } },
   Waited: {
     type: "object",
     required: ["done", "pending"],

@@ -114,7 +114,7 @@ export function queueDoor(parts: DoorParts): Route[] {
         taskId,
         queryParameter("wait", "Waits for its end at most so long, like 30s; 60s at most."),
       ],
-      responses: { 200: { description: "The task.", schema: ref("Task") } },
+      responses: { 200: { description: "The task.", schema: ref("Snippet") } },
       handle: async ({ path, query, identity, signal }) => {
         const waitMs = waitMsOf(query.wait);
         if (typeof waitMs !== "number") return waitMs;
@@ -176,7 +176,7 @@ export function queueDoor(parts: DoorParts): Route[] {
       id: "cancel",
       summary: "Cancels it, whether it waits or runs.",
       parameters: [taskId],
-      responses: { 200: { description: "The task, as it is now.", schema: ref("Task") } },
+      responses: { 200: { description: "The task, as it is now.", schema: ref("Snippet") } },
       handle: async ({ path, identity }) => {
         const found = await taskOf(snippets, path.task_id ?? "", identity);
         if (found === undefined) return notFound(path.task_id ?? "");

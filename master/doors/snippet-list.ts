@@ -21,7 +21,7 @@ export function listOfSnippets(snippets: Snippets, field: "tasks") {
         minimum: 1,
       }),
     ],
-    responses: { 200: { description: "The tasks.", schema: ref("Tasks") } },
+    responses: { 200: { description: "The tasks.", schema: ref("Snippets") } },
     handle: async ({ query, identity }: ApiRequest): Promise<ApiReply> => {
       const wanted: SnippetQuery = { limit: Math.min(Number(query.limit ?? shown), mostShown) };
       const state = states.find((known) => known === query.state);
