@@ -28,6 +28,10 @@ export function masterDefaults(env: Env): MasterDefaults {
   };
 }
 
+function withQueues(service: ServiceConfig, queues: readonly string[] = []): ServiceConfig {
+  return { ...service, queues: [...service.queues, ...queues] };
+}
+
 function problemsOf(result: Result<unknown>): readonly Diagnostic[] {
   return result.ok ? [] : result.diagnostics;
 }
@@ -39,6 +43,8 @@ export interface StartOptions {
   defaults?: Partial<MasterDefaults>;
   /** Doors for snippets, whatever EDGEDAG_DOORS says. */
   hasDoors?: boolean;
+  /** Languages that have a queue too. */
+  queues?: readonly string[];
   /** What was found wrong before. */
   diagnostics?: readonly Diagnostic[];
   /** Names of variables to those that the operator has given in their place. */
@@ -90,7 +96,12 @@ export async function startFromEnv(
         : { tls: { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey) } };
     const doors = hasDoors || service.value.doors === "on";
     const snippets = doors
-      ? { snippets: await snippetOptions(service.value, config, { root: findRoot(), env }) }
+      ? {
+          snippets: await snippetOptions(withQueues(service.value, options.queues), config, {
+            root: findRoot(),
+            env,
+          }),
+        }
       : {};
     const master = await startMaster({
       ...snippets,

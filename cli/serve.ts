@@ -6,6 +6,10 @@ import { join } from "node:path";
 import { Agent } from "../agent/agent.ts";
 import { hostMemoryBytes } from "../agent/capabilities.ts";
 import type { Config } from "../agent/config.ts";
+import {
+  type LanguageRegistry,
+  loadLanguages,
+} from "../agent/exec/isolation/languages/languages.ts";
 import { openAgentLog } from "../agent/log/agent-log.ts";
 import { isAtLeast } from "../master/doors/rules.ts";
 import type { SnippetNode } from "../master/snippets/node.ts";
@@ -43,12 +47,18 @@ export async function serve({ env: given, dir }: ServeOptions, io: Io): Promise<
   process.on("SIGINT", onSignal);
   const { env, diagnostics, givenAs } = withExecutorManagerNames(given);
   const read = readConfig(agentTable(), env, otherNames);
-  const problems = [...diagnostics, ...(read.config.ok ? [] : read.config.diagnostics)];
+  const registry = loadLanguages(read.config.ok ? read.config.value.languages : "");
+  const problems = [
+    ...diagnostics,
+    ...(read.config.ok ? [] : read.config.diagnostics),
+    ...(registry.ok ? [] : registry.diagnostics),
+  ];
   const started = await startFromEnv(env, io, {
     hasDoors: true,
     defaults: { port: servePort },
     override: dir === undefined ? {} : { dataDir: join(dir, "master") },
     diagnostics: problems,
+    queues: registry.ok ? ownQueues(registry.value) : [],
     givenAs,
     // Its own node is let in by it, where others come with keys or without.
     ownToken: randomBytes(32).toString("hex"),
@@ -79,6 +89,14 @@ export async function serve({ env: given, dir }: ServeOptions, io: Io): Promise<
   process.off("SIGTERM", onSignal);
   process.off("SIGINT", onSignal);
   return exitCodes.ok;
+}
+
+/** Languages of the operator's own files; those of the agent have queues by other names. */
+function ownQueues(registry: LanguageRegistry): string[] {
+  return registry
+    .list()
+    .map(({ name }) => name)
+    .filter((name) => name !== "javascript");
 }
 
 function nodeConfig(read: Config, env: ServeOptions["env"], override: Partial<Config>): Config {
