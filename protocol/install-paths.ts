@@ -17,3 +17,8 @@ export function pythonSdkPath(root: string): string {
 export function nodeSdkPath(root: string): string {
   return `${root}/sdk/node`;
 }
+
+/** The program that parses Python for the code policy. */
+export function policyCheckerPath(root: string): string {
+  return `${root}/master/policy/python_policy.py`;
+}

@@ -12,6 +12,7 @@ await build({
   entryPoints: {
     edgedag: "cli/main.ts",
     executor: "library/create-executor.ts",
+    "policy-thread": "master/policy/javascript-thread.ts",
     "store-thread": "agent/store/store-thread.ts",
     "link-thread": "agent/link/link-thread.ts",
     "snippets-thread": "master/snippets/store/sqlite/snippets-thread.ts",
