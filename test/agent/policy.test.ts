@@ -72,7 +72,12 @@ t.test("all findings of all tasks are told at once, with what to do", async (t) 
 });
 
 t.test("the least level is that of the document's source", async (t) => {
-  const minIsolation = { file: "none", gateway: "seccomp", cli: "subprocess", snippet: "none" } as const;
+  const minIsolation = {
+    file: "none",
+    gateway: "seccomp",
+    cli: "subprocess",
+    snippet: "none",
+  } as const;
   const task = "{ a: { shell: x, isolation: subprocess } }";
   t.strictSame(codes(await check(task, { minIsolation })), ["E_DAG_POLICY isolation"]);
   t.strictSame(await check(task, { minIsolation }, { source: "cli" }), []);
