@@ -3,8 +3,10 @@
 // present attempt; one that comes back with Last-Event-ID gets what it has not had.
 import { Readable } from "node:stream";
 import type { Flight } from "../snippets/flight.ts";
+import type { SnippetRecord } from "../snippets/snippet.ts";
 import type { Snippets } from "../snippets/snippets.ts";
 import { viewOf } from "./snippet-view.ts";
+import { ToldText } from "./told-text.ts";
 
 /** Between two signs of life: proxies cut streams that are silent. */
 const aliveEveryMs = 15_000;
@@ -24,7 +26,7 @@ export function liveStream(
   signal.addEventListener("abort", stop);
   stream.on("close", stop);
   follow(snippets, id, writer, stopped.signal)
-    .catch((error: unknown) => writer.write("error", { message: String(error) }))
+    .catch((error: unknown) => writer.failed(error))
     .finally(() => {
       clearInterval(alive);
       signal.removeEventListener("abort", stop);
@@ -47,33 +49,23 @@ async function follow(
     stopWatching();
     watched = flight;
     writer.begin(flight.attempt);
-    const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
     stopWatching = flight.watch((event) => {
-      if (event.type === "started") {
-        writer.write("state", { state: "running", attempt: flight.attempt, node: flight.node });
-      } else {
-        const text = decoders[event.stream].decode(event.bytes, { stream: true });
-        if (text !== "") writer.write(event.stream, { text });
-      }
+      if (event.type === "started") writer.state("running", { node: flight.node });
+      else writer.output(event.stream, event.bytes);
     });
   };
   const stopListening = snippets.onChange(id, watch);
   try {
     const first = await snippets.get(id);
-    if (first?.state === "queued") writer.write("state", { state: "queued" });
+    if (first?.state === "queued") writer.state("queued");
     watch();
     for (;;) {
       const record = await snippets.wait(id, aliveEveryMs, signal);
       if (signal.aborted || record === undefined) return;
       if (record.state !== "finished") continue;
-      const view = viewOf(record);
-      if (watched === undefined) {
-        // Another master ran it, or it was over before: all of its output at once.
-        writer.begin(record.attempt);
-        if (view.stdout) writer.write("stdout", { text: view.stdout });
-        if (view.stderr) writer.write("stderr", { text: view.stderr });
-      }
-      writer.write("end", view);
+      // All of it where another master ran it, or where it was over before.
+      writer.begin(record.attempt);
+      writer.end(record);
       return;
     }
   } finally {
@@ -82,29 +74,66 @@ async function follow(
   }
 }
 
+/** Ids of events: attempt, state, and how much was told of both streams. */
+const idPattern = /^(\d{1,9})\.([012])\.(\d{1,12})\.(\d{1,12})$/;
+const states = ["queued", "running", "over"] as const;
+
 class EventWriter {
   readonly #stream: Readable;
-  readonly #after: { attempt: number; number: number } | undefined;
+  readonly #had: { attempt: number; state: number; stdout: number; stderr: number } | undefined;
   #attempt = 0;
-  #number = 0;
+  #state = -1;
+  #told = { stdout: new ToldText(), stderr: new ToldText() };
 
   constructor(stream: Readable, lastEventId: string | undefined) {
     this.#stream = stream;
-    const [, attempt, number] = /^(\d{1,9})\.(\d{1,9})$/.exec(lastEventId ?? "") ?? [];
-    if (attempt !== undefined) this.#after = { attempt: Number(attempt), number: Number(number) };
+    const found = idPattern.exec(lastEventId ?? "");
+    if (found !== null) {
+      const [attempt = 0, state = 0, stdout = 0, stderr = 0] = found.slice(1).map(Number);
+      this.#had = { attempt, state, stdout, stderr };
+      if (attempt === 0) this.#state = state;
+    }
   }
 
+  /** Of another attempt than before, output begins anew. */
   begin(attempt: number): void {
+    if (attempt === this.#attempt) return;
     this.#attempt = attempt;
-    this.#number = 0;
+    const had = this.#had?.attempt === attempt ? this.#had : undefined;
+    this.#state = had?.state ?? -1;
+    this.#told = { stdout: new ToldText(had?.stdout), stderr: new ToldText(had?.stderr) };
   }
 
-  write(event: string, data: object): void {
-    this.#number += 1;
-    const after = this.#after;
-    const isHad = after?.attempt === this.#attempt && this.#number <= after.number;
-    if (isHad && event !== "end") return;
-    const id = `${this.#attempt}.${this.#number}`;
+  state(state: Exclude<(typeof states)[number], "over">, more: object = {}): void {
+    const number = states.indexOf(state);
+    if (number <= this.#state) return;
+    this.#state = number;
+    const attempt = this.#attempt === 0 ? {} : { attempt: this.#attempt };
+    this.#write("state", { state, ...attempt, ...more });
+  }
+
+  output(stream: "stdout" | "stderr", bytes: Uint8Array): void {
+    const text = this.#told[stream].take(bytes);
+    if (text !== "") this.#write(stream, { text });
+  }
+
+  end(record: SnippetRecord): void {
+    for (const stream of ["stdout", "stderr"] as const) {
+      const text = this.#told[stream].rest(record.end?.[stream] ?? new Uint8Array());
+      if (text !== "") this.#write(stream, { text });
+    }
+    this.#state = states.indexOf("over");
+    this.#write("end", viewOf(record));
+  }
+
+  /** What it can still be told; the reader comes back by itself. */
+  failed(error: unknown): void {
+    this.#write("error", { message: error instanceof Error ? error.message : String(error) });
+  }
+
+  #write(event: string, data: object): void {
+    const { stdout, stderr } = this.#told;
+    const id = `${this.#attempt}.${Math.max(0, this.#state)}.${stdout.toldBytes}.${stderr.toldBytes}`;
     // JSON has no line ends of its own, so a data field is one line.
     this.#stream.push(`id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
     if (this.#stream.readableLength > mostBehindBytes) {
