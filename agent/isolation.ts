@@ -28,6 +28,7 @@ import type { LauncherKeeper } from "./exec/launcher/keeper.ts";
 import { checkLevel, type LevelReport } from "./level-check.ts";
 import { kindOf, needsSandbox } from "./sandbox-plan.ts";
 import { findSandboxPython, type SandboxPython } from "./sandbox-python.ts";
+import { realPath } from "./sandbox-settings.ts";
 
 export interface IsolationOptions {
   config: Config;
@@ -290,11 +291,17 @@ function makersOf(
   { config, installation, launcher, runtimeDir, tag, baseEnv }: IsolationOptions,
   { python, registry, languages }: Found,
 ): { makers: BoxMaker[]; absent: Map<SandboxLevel, { detail: string; remedy: string }> } {
-  const shared = { launcher, installation, baseEnv };
+  const { nodeModules } = config;
+  // Read by a Node.js at its start, so it is the box's and not the task's.
+  const boxEnv = { ...baseEnv, NODE_PATH: nodeModules.join(":") };
+  const shared = { launcher, installation, baseEnv: boxEnv };
   const inside = {
     ...shared,
     python: () => python,
-    toolchains: (name: string) => languages.get(registry.find(name)?.name ?? "")?.toolchains ?? [],
+    toolchains: (name: string) => [
+      ...(languages.get(registry.find(name)?.name ?? "")?.toolchains ?? []),
+      ...nodeModules.filter((folder) => realPath(folder) !== undefined),
+    ],
   };
   const makers: BoxMaker[] = [
     new PlainMaker({ ...shared, python: () => python.path }),
@@ -308,7 +315,7 @@ function makersOf(
   const docker = {
     installation,
     tag,
-    baseEnv,
+    baseEnv: boxEnv,
     socketPath: config.dockerSocket,
     images: config.dockerImages,
   };

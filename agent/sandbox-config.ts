@@ -55,6 +55,8 @@ export interface SandboxConfig {
   runscPlatform: "auto" | "systrap" | "ptrace";
   /** A folder of the user's own languages; empty: none. */
   languages: string;
+  /** Folders of npm packages that sandboxes see, for reading only. */
+  nodeModules: readonly string[];
   /** Ids for CUDA_VISIBLE_DEVICES; undefined: those that the host shows. */
   gpus: readonly string[] | undefined;
 }
@@ -212,6 +214,14 @@ export function sandboxTable(cores: number): EnvTable<SandboxConfig> {
       fallback: "",
       shown: "none",
       about: "Folder of further languages for code tasks, one JSON file each.",
+    },
+    nodeModules: {
+      name: "EDGEDAG_NODE_MODULES",
+      parse: list(absolutePath),
+      fallback: ["/usr/local/lib/node_modules", "/usr/lib/node_modules"],
+      shown: "/usr/local/lib/node_modules,/usr/lib/node_modules",
+      about:
+        "Folders of npm packages that code in sandboxes may `require`, separated by commas; at level docker those of the image.",
     },
     gpus: {
       name: "EDGEDAG_GPUS",

@@ -100,7 +100,8 @@ export function boxEnvironment(options: {
     EDGEDAG_NODE_SDK: options.programs.nodeSdk,
   };
   for (const [name, value] of Object.entries(options.baseEnv)) {
-    if (name === "TZ" || name.startsWith("LANG") || name.startsWith("LC_")) env[name] = value;
+    const isOfTheBox = name === "TZ" || name === "NODE_PATH";
+    if (isOfTheBox || name.startsWith("LANG") || name.startsWith("LC_")) env[name] = value;
   }
   return env;
 }
