@@ -208,6 +208,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         identify: identityCheck({ apiKeys, isOpen, ...(token === undefined ? {} : { token }) }),
         isLocalOnly: !hasSecret && !isOpen,
         hasAccessLog: options.hasAccessLog ?? false,
+        onLimited: () => service?.metrics.refused("rate"),
         ...(options.rateLimit === undefined ? {} : { rateLimit: new RateLimit(options.rateLimit) }),
         ...(options.tls === undefined ? {} : { tls: options.tls }),
       });

@@ -125,6 +125,7 @@ export async function startSnippetService(
     languages,
     callbacks: callbackRule,
     ...(policy === undefined ? {} : { policy }),
+    refused: (why) => metrics.refused(why),
     deniedCommands: options.deniedCommands,
     clock,
     log,

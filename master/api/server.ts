@@ -24,6 +24,8 @@ export interface ServerOptions {
   isLocalOnly: boolean;
   rateLimit?: RateLimit;
   clock: Clock;
+  /** A request was over its caller's limit. */
+  onLimited?(): void;
   /** One line of log a request. */
   hasAccessLog?: boolean;
 }
@@ -176,11 +178,12 @@ function admission({ route, request, identity, options }: Asked): ApiReply | und
 function tooMany(
   { owner }: Identity,
   request: FastifyRequest,
-  { rateLimit, clock }: ServerOptions,
+  { rateLimit, clock, onLimited }: ServerOptions,
 ): ApiReply | undefined {
   // Who has no name of its own is known by its address.
   const waitMs = rateLimit?.take(owner === "" ? `@${request.ip}` : owner, clock());
   if (waitMs === undefined || waitMs === 0) return undefined;
+  onLimited?.();
   const seconds = String(Math.ceil(waitMs / 1000));
   const error = failure(
     429,

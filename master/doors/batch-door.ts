@@ -25,7 +25,15 @@ import {
   readEnvironment,
   readOutputs,
 } from "./queue-door.ts";
-import { invalid, mostWaitMs, notFound, submitFailure, taskOf, waitMsOf } from "./replies.ts";
+import {
+  counted,
+  invalid,
+  mostWaitMs,
+  notFound,
+  submitFailure,
+  taskOf,
+  waitMsOf,
+} from "./replies.ts";
 import { listOfSnippets } from "./snippet-list.ts";
 import { viewOf } from "./snippet-view.ts";
 
@@ -95,14 +103,14 @@ export function batchDoor(parts: DoorParts): Route[] {
       },
       handle: async ({ body, identity, headers }) => {
         const read = readTasks(parts, body, identity.owner, textOf(headers["idempotency-key"]));
-        if ("kind" in read) return read;
+        if ("kind" in read) return counted(parts, read);
         try {
           const inserted = await snippets.submit(read.snippets);
           const conflict = inserted.findIndex(({ kind }) => kind === "conflict");
-          if (conflict !== -1) return reused(conflict);
+          if (conflict !== -1) return counted(parts, reused(conflict));
           return json({ tasks: inserted.map(({ id }) => ({ id, state: "queued" })) }, 202);
         } catch (error) {
-          return submitFailure(error);
+          return counted(parts, submitFailure(error));
         }
       },
     },

@@ -15,7 +15,15 @@ import { Input } from "./input.ts";
 import { commandsQueue, queueOf, registryName } from "./languages.ts";
 import { liveStream } from "./live-stream.ts";
 import { makeSnippet, readLevels, readLimits } from "./make-snippet.ts";
-import { invalid, notFound, submitFailure, taskOf, unsafeCode, waitMsOf } from "./replies.ts";
+import {
+  counted,
+  invalid,
+  notFound,
+  submitFailure,
+  taskOf,
+  unsafeCode,
+  waitMsOf,
+} from "./replies.ts";
 import { listOfSnippets } from "./snippet-list.ts";
 import { viewOf } from "./snippet-view.ts";
 
@@ -93,14 +101,14 @@ export function queueDoor(parts: DoorParts): Route[] {
       handle: async ({ body, identity, headers }) => {
         const key = headers["idempotency-key"];
         const read = await readSubmission(parts, body, identity.owner, String(key ?? ""));
-        if ("kind" in read) return read;
+        if ("kind" in read) return counted(parts, read);
         try {
           const [inserted] = await snippets.submit([read]);
           if (inserted === undefined) throw new Error("nothing was stored");
-          if (inserted.kind === "conflict") return conflict(inserted.id);
+          if (inserted.kind === "conflict") return counted(parts, conflict(inserted.id));
           return json({ task_id: inserted.id, state: "queued" }, 202);
         } catch (error) {
-          return submitFailure(error);
+          return counted(parts, submitFailure(error));
         }
       },
     },

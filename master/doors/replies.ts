@@ -8,6 +8,7 @@ import type { SnippetRecord } from "../snippets/snippet.ts";
 import { snippetIdPattern } from "../snippets/snippet-id.ts";
 import { QueueFull, type Snippets } from "../snippets/snippets.ts";
 import { StoreDown } from "../snippets/store/store.ts";
+import type { DoorParts } from "./door-parts.ts";
 
 export const mostWaitMs = 60_000;
 
@@ -35,6 +36,16 @@ export function notFound(id: string): ApiReply {
     `there is no task ${id.slice(0, 200)}`,
     "Ends are kept for the time of EDGEDAG_RETENTION, and shown to the key that sent the task.",
   );
+}
+
+/** The same reply, with its refusal counted. */
+export function counted({ refused }: Pick<DoorParts, "refused">, reply: ApiReply): ApiReply {
+  if (reply.kind !== "error") return reply;
+  const { code } = reply.error;
+  if (code === "E_QUEUE_FULL") refused("full");
+  else if (code === "E_CODE_UNSAFE") refused("unsafe");
+  else if (reply.status < 500) refused("invalid");
+  return reply;
 }
 
 /** Of what `Snippets.submit` rejects with; anything else goes on up. */

@@ -3,13 +3,10 @@
 import type { Json } from "../../protocol/json.ts";
 import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import { type ApiReply, json, type Route } from "../api/route.ts";
-import type { Clock, Logger } from "../clock.ts";
-import type { CodePolicy } from "../policy/policy.ts";
 import { priorities } from "../snippets/snippet.ts";
-import type { Snippets } from "../snippets/snippets.ts";
+import type { DoorParts } from "./door-parts.ts";
 import { bytesOf, isObject } from "./input.ts";
 import { makeSnippet } from "./make-snippet.ts";
-import type { SnippetRules } from "./rules.ts";
 import {
   artifactFolder,
   artifactPatterns,
@@ -25,14 +22,10 @@ import {
 } from "./run-answer.ts";
 import { runExample, runRequestExample, runSchema } from "./run-schema.ts";
 
-export interface RunDoorParts {
-  snippets: Snippets;
-  rules: SnippetRules;
-  /** Absent: code is not looked at. */
-  policy?: CodePolicy;
-  clock: Clock;
-  log: Logger;
-}
+export type RunDoorParts = Pick<
+  DoorParts,
+  "snippets" | "rules" | "policy" | "refused" | "clock" | "log"
+>;
 
 interface RunRequest {
   language: "python" | "nodejs";
@@ -77,13 +70,19 @@ export function runDoor(parts: RunDoorParts): Route {
     },
     refusal: (status, error): ApiReply => {
       if (status === 429) return json(tooManyAnswer(), 429);
-      if (status === 401 || status === 403) return json({ detail: error.message }, status);
+      const isOfBody = status === 400 || status === 413 || status === 415;
+      if (!isOfBody) return json({ detail: error.message }, status);
       return json({ detail: [{ loc: ["body"], msg: error.message, type: "value_error" }] }, 422);
     },
     handle: async ({ body, identity, signal }) => {
       const read = readRun(body);
-      if (!read.ok) return json({ detail: read.problems }, 422);
-      return json(await run(parts, read.value, identity.owner, signal));
+      if (!read.ok) {
+        parts.refused("invalid");
+        return json({ detail: read.problems }, 422);
+      }
+      const answer = await run(parts, read.value, identity.owner, signal);
+      if (answer.exit_code === runCodes.unsafe) parts.refused("unsafe");
+      return json(answer);
     },
   };
 }

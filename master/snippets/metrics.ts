@@ -4,6 +4,9 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Snippet, SnippetEnd } from "./snippet.ts";
 import type { Snippets } from "./snippets.ts";
 
+/** Why a request was not taken in. */
+export type Refused = "unsafe" | "full" | "rate" | "invalid";
+
 const buckets = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
 ];
@@ -129,7 +132,7 @@ export class SnippetMetrics {
     this.#busy.inc({ language });
   }
 
-  refused(why: "unsafe" | "full" | "rate" | "invalid"): void {
+  refused(why: Refused): void {
     this.#refused.inc({ why });
   }
 
