@@ -82,6 +82,9 @@ mkdir -p "$lib.new/bin" "$lib.new/build" "$lib.new/agent/exec" "$lib.new/node_mo
 cp "$source/bin/edgedag" "$lib.new/bin/"
 cp -R "$source/dist" "$source/sdk" "$source/package.json" "$source/LICENSE" "$lib.new/"
 cp -R "$source/agent/exec/workers" "$lib.new/agent/exec/"
+mkdir -p "$lib.new/master/policy" "$lib.new/library"
+cp -R "$source/master/policy/python_policy.py" "$source/master/policy/python_ast" "$lib.new/master/policy/"
+cp "$source"/library/*.js "$source"/library/*.d.ts "$lib.new/library/"
 cp "$source"/build/launcher-* "$lib.new/build/"
 cp "$source/node_modules/node/bin/node" "$lib.new/node_modules/node/bin/"
 find "$lib.new" -name __pycache__ -prune -exec rm -rf {} +
