@@ -2,6 +2,7 @@
 // to it that log, journal and report follow in the same turn, off the path from one task to the
 // next. Decides nothing that the scheduler could decide.
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { describeFailure, describeRun } from "../protocol/describe.ts";
 import type { Json } from "../protocol/json.ts";
 import type { RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
@@ -9,7 +10,6 @@ import type { CancelledBy, Failure, Outcome, RunOutcome } from "../protocol/outc
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Capacity, Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import { describeFailure, describeRun } from "./describe.ts";
 import type { AttemptEnd, Executor } from "./exec/attempt.ts";
 import { Flights } from "./flights.ts";
 import type { Gpus } from "./gpus.ts";

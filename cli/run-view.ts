@@ -1,8 +1,9 @@
 // What a person sees of a run in a terminal: lines as things happen, and, where the terminal can
 // redraw, a few status lines below them.
-import { describeFailure } from "../agent/describe.ts";
+
 import type { RunHost } from "../agent/run-host.ts";
 import type { RunObserver } from "../agent/run-observer.ts";
+import { describeFailure } from "../protocol/describe.ts";
 import type { RunSummary } from "../protocol/link.ts";
 import type { Outcome, RunOutcome } from "../protocol/outcome.ts";
 

@@ -1,8 +1,9 @@
 // The executor as a caller has it: tasks in, handles out, results by handle. Speaks to the service of
 // snippets in the same process; holds what HTTP holds: the same checks, the same limits.
 
-import { availableResources, readTask } from "../master/doors/batch-door.ts";
+import { availableResources } from "../master/doors/batch-door.ts";
 import { Input } from "../master/doors/input.ts";
+import { readCommand } from "../master/doors/read-command.ts";
 import type { SnippetRules } from "../master/doors/rules.ts";
 import { type SnippetView, viewOf } from "../master/doors/snippet-view.ts";
 import type { SnippetRecord } from "../master/snippets/snippet.ts";
@@ -204,7 +205,7 @@ export class Executor implements AsyncDisposable {
       const input = Input.of(task, at, problems);
       if (input === undefined) continue;
       const parts = { rules, deniedCommands, callbacks: "off", clock: Date.now } as const;
-      const snippet = readTask(parts, input, "");
+      const snippet = readCommand(parts, input, "");
       if (snippet !== undefined) read.push({ snippet });
     }
     if (problems.length > 0) throw errorOfDiagnostics(problems);

@@ -10,21 +10,11 @@ import {
   type Route,
 } from "../api/route.ts";
 import { ref } from "../api/schemas.ts";
-import { priorities } from "../snippets/snippet.ts";
 import type { NewSnippet } from "../snippets/store/store.ts";
-import { commandProblem } from "./command-policy.ts";
 import type { DoorParts } from "./door-parts.ts";
 import { Input, isObject } from "./input.ts";
-import { commandsQueue } from "./languages.ts";
-import { makeSnippet, readLevels, readLimits } from "./make-snippet.ts";
-import {
-  digestOf,
-  mostFileBytes,
-  mostWords,
-  readCallback,
-  readEnvironment,
-  readOutputs,
-} from "./queue-door.ts";
+import { readCommand } from "./read-command.ts";
+import { digestOf } from "./read-given.ts";
 import {
   counted,
   invalid,
@@ -40,20 +30,6 @@ import { viewOf } from "./snippet-view.ts";
 const mostTasks = 1000;
 const mostIds = 10_000;
 const taskId = pathParameter("id", "What `POST /tasks` answered.");
-const fields = [
-  "command",
-  "args",
-  "env",
-  "stdin",
-  "files",
-  "outputs",
-  "limits",
-  "isolation",
-  "priority",
-  "callback",
-  "idempotency_key",
-] as const;
-
 const tasksExample = [
   { command: "python3", args: ["-c", "print(6 * 7)"], limits: { memory: "128Mi" } },
   { command: "sh", args: ["-c", "wc -l < in.txt"], files: { "in.txt": "a\nb\n" }, priority: 7 },
@@ -285,7 +261,7 @@ function readTasks(
   for (const [index, task] of list.entries()) {
     const input = Input.of(task, `[${index}]`, problems);
     if (input === undefined) continue;
-    const snippet = readTask(parts, input, owner);
+    const snippet = readCommand(parts, input, owner);
     const own = input.text("idempotency_key", 200);
     const key = own ?? (headerKey === "" ? "" : `${headerKey.slice(0, 200)}/${index}`);
     if (snippet === undefined) continue;
@@ -309,55 +285,6 @@ function readTasks(
 function insufficient({ snippets }: DoorParts, snippet: NewSnippet["snippet"]): string | undefined {
   const { placing } = snippets.dispatcher;
   return placing.nodes.length === 0 ? undefined : placing.whyImpossible(snippet);
-}
-
-/** Undefined: it is not valid, which the input's problems tell. */
-export function readTask(
-  parts: Pick<DoorParts, "rules" | "deniedCommands" | "callbacks" | "clock">,
-  input: Input,
-  owner: string,
-): NewSnippet["snippet"] | undefined {
-  const { rules, deniedCommands, clock } = parts;
-  const before = input.problems.length;
-  input.only(fields);
-  const command = input.text("command", 4096);
-  if (command === undefined || command.trim() === "" || command.includes("\0")) {
-    if (command !== undefined || !input.has("command")) {
-      input.bad("command", "is empty", "Name a program.", "E_SNIPPET_COMMAND");
-    }
-  }
-  const args = input.strings("args", mostWords) ?? [];
-  const argv = [command ?? "", ...args];
-  const problem = commandProblem(argv, deniedCommands);
-  if (problem !== undefined) {
-    input.bad("command", `is refused: ${problem}`, "The operator decides.", "E_SNIPPET_DENIED");
-  }
-  const env = readEnvironment(input);
-  const stdin = input.text("stdin", mostFileBytes);
-  const files = input.files("files", mostFileBytes);
-  const outputs = readOutputs(input);
-  const limits = readLimits(input, "limits", rules);
-  const levels = readLevels(input, "isolation", rules);
-  const priority = input.whole("priority", priorities.lowest, priorities.highest);
-  const callback = readCallback(input, parts);
-  if (input.problems.length > before) return undefined;
-  return makeSnippet(
-    {
-      owner,
-      language: commandsQueue,
-      run: { kind: "command", argv },
-      env,
-      ...(stdin === undefined ? {} : { stdin }),
-      files,
-      outputs,
-      limits,
-      levels,
-      ...(priority === undefined ? {} : { priority }),
-      ...(callback === undefined ? {} : { callback }),
-    },
-    rules,
-    clock(),
-  );
 }
 
 function reused(index: number): ApiReply {

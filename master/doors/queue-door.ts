@@ -1,20 +1,15 @@
 // The door of a queue: a program in one of many languages is taken in, and its end is asked for,
 // waited for or watched later.
-import { hash } from "node:crypto";
-import { canonicalJson } from "../../protocol/canonical.ts";
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
-import type { Json } from "../../protocol/json.ts";
-import { pathProblem } from "../../protocol/safe-path.ts";
 import { type ApiReply, json, pathParameter, queryParameter, type Route } from "../api/route.ts";
 import { ref } from "../api/schemas.ts";
-import { priorities } from "../snippets/snippet.ts";
 import type { NewSnippet } from "../snippets/store/store.ts";
-import { callbackProblem } from "./callback-url.ts";
 import type { DoorParts } from "./door-parts.ts";
 import { Input } from "./input.ts";
 import { commandsQueue, queueOf, registryName } from "./languages.ts";
 import { liveStream } from "./live-stream.ts";
-import { makeSnippet, readLevels, readLimits } from "./make-snippet.ts";
+import { makeSnippet } from "./make-snippet.ts";
+import { digestOf, givenFields, readGiven } from "./read-given.ts";
 import {
   counted,
   invalid,
@@ -28,25 +23,7 @@ import { listOfSnippets } from "./snippet-list.ts";
 import { viewOf } from "./snippet-view.ts";
 
 const mostCodeChars = 2 ** 20;
-export const mostFileBytes = 8 * 2 ** 20;
-export const mostWords = 4096;
-export const mostOutputs = 100;
 const taskId = pathParameter("task_id", "What `POST /submit` answered.");
-
-const fields = [
-  "language",
-  "code",
-  "stdin",
-  "args",
-  "env",
-  "files",
-  "outputs",
-  "limits",
-  "isolation",
-  "priority",
-  "callback",
-  "idempotency_key",
-] as const;
 
 const submitExample = {
   language: "python",
@@ -213,42 +190,19 @@ async function readSubmission(
   const problems: Diagnostic[] = [];
   const input = Input.of(body, "", problems);
   if (input === undefined) return invalid(problems);
-  input.only(fields);
+  input.only(["language", "code", ...givenFields]);
   const language = readLanguage(input, languages);
   const code = input.text("code", mostCodeChars);
   if (!input.has("code")) input.bad("code", "is missing", "Send the program's text.");
-  const stdin = input.text("stdin", mostFileBytes);
-  const args = input.strings("args", mostWords) ?? [];
-  const env = readEnvironment(input);
-  const files = input.files("files", mostFileBytes);
-  const outputs = readOutputs(input);
-  const limits = readLimits(input, "limits", rules);
-  const levels = readLevels(input, "isolation", rules);
-  const priority = input.whole("priority", priorities.lowest, priorities.highest);
-  const callback = readCallback(input, parts);
+  const { words: args, ...given } = readGiven(input, parts);
   const key = input.text("idempotency_key", 200) ?? headerKey.slice(0, 200);
   if (problems.length > 0 || language === undefined || code === undefined) return invalid(problems);
   if (policy !== undefined && rules.codePolicy === "all") {
     const refused = await unsafeCode(policy, language, code);
     if (refused !== undefined) return refused;
   }
-  const snippet = makeSnippet(
-    {
-      owner,
-      language,
-      run: { kind: "code", language: registryName(language), code, args },
-      env,
-      ...(stdin === undefined ? {} : { stdin }),
-      files,
-      outputs,
-      limits,
-      levels,
-      ...(priority === undefined ? {} : { priority }),
-      ...(callback === undefined ? {} : { callback }),
-    },
-    rules,
-    clock(),
-  );
+  const run = { kind: "code", language: registryName(language), code, args } as const;
+  const snippet = makeSnippet({ owner, language, run, ...given }, rules, clock());
   if (key === "") return { snippet };
   return { snippet, idempotency: { key, digest: digestOf(body) } };
 }
@@ -264,46 +218,6 @@ function readLanguage(input: Input, known: ReadonlySet<string>): string | undefi
   const names = [...known].filter((name) => name !== commandsQueue);
   input.bad("language", "is not known here", `Known: ${names.join(", ")}.`, "E_SNIPPET_LANGUAGE");
   return undefined;
-}
-
-export function readEnvironment(input: Input): { [name: string]: string } {
-  const env: { [name: string]: string } = {};
-  const given = input.object("env");
-  for (const [name, value] of given?.entries() ?? []) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-      given?.bad(name.slice(0, 80), "is no name of a variable", "Use letters, digits and _.");
-    } else if (typeof value !== "string" || value.includes("\0")) {
-      given?.bad(name, "must be text without NUL", "Send numbers as text.");
-    } else env[name] = value;
-  }
-  return env;
-}
-
-export function readOutputs(input: Input): string[] {
-  const outputs = input.strings("outputs", mostOutputs) ?? [];
-  for (const [index, pattern] of outputs.entries()) {
-    const problem = pathProblem(pattern);
-    if (problem === undefined) continue;
-    input.bad(`outputs[${index}]`, `cannot be collected: ${problem}`, "Use a relative pattern.");
-  }
-  return outputs;
-}
-
-export function readCallback(
-  input: Input,
-  { callbacks }: Pick<DoorParts, "callbacks">,
-): string | undefined {
-  const url = input.text("callback", 2000);
-  if (url === undefined) return undefined;
-  const problem = callbackProblem(url, callbacks);
-  if (problem === undefined) return url;
-  input.bad("callback", problem.message, problem.remedy, "E_SNIPPET_CALLBACK");
-  return undefined;
-}
-
-/** The same request again, however its fields are ordered. */
-export function digestOf(body: unknown): string {
-  return hash("sha256", canonicalJson(body as Json)); // it was parsed from JSON
 }
 
 function conflict(id: string): ApiReply {

@@ -1,11 +1,12 @@
 // The answer of `POST /run`, in the words of RAGFlow's executor manager: what an end becomes there.
 // Pure. Fields that do not apply are absent.
 import { constants } from "node:os";
+import { describeFailure } from "../../protocol/describe.ts";
 import type { Json } from "../../protocol/json.ts";
 import type { Failure } from "../../protocol/outcome.ts";
 import type { CodeFinding } from "../policy/policy.ts";
 import type { SnippetEnd } from "../snippets/snippet.ts";
-import { messageOf, textOf } from "./snippet-view.ts";
+import { textOf } from "./snippet-view.ts";
 
 export type RunStatus =
   | "success"
@@ -126,7 +127,7 @@ function failureAnswer(failure: Failure, stderr: string): Partial<RunAnswer> {
     status: "resource_limit_exceeded",
     exit_code: exitCode,
     stderr: joined(stderr, text),
-    detail: messageOf(failure),
+    detail: describeFailure(failure),
     ...(type === undefined ? {} : { resource_limit_type: type }),
   });
   switch (failure.reason) {
@@ -139,13 +140,13 @@ function failureAnswer(failure: Failure, stderr: string): Partial<RunAnswer> {
       return limit(runCodes.output, "Output limit exceeded", "output");
     case "pids-limit":
     case "disk-limit":
-      return limit(runCodes.limit, messageOf(failure));
+      return limit(runCodes.limit, describeFailure(failure));
     case "signal":
       return {
         status: "runtime_error",
         exit_code: 128 + signalNumber(failure.signal),
         runtime_error_type: "signalled",
-        detail: messageOf(failure),
+        detail: describeFailure(failure),
       };
     case "exit-code":
       return programError(failure.code, stderr);
@@ -156,7 +157,7 @@ function failureAnswer(failure: Failure, stderr: string): Partial<RunAnswer> {
       return {
         status: "program_runner_error",
         exit_code: runCodes.internal,
-        stderr: joined(stderr, messageOf(failure)),
+        stderr: joined(stderr, describeFailure(failure)),
         detail: "internal_error",
       };
   }

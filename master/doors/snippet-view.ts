@@ -1,5 +1,6 @@
 // A snippet as the queue's and the library's door show it: JSON with names in snake_case, times in
 // Unix milliseconds, sizes in bytes. What is not known is absent.
+import { describeFailure } from "../../protocol/describe.ts";
 import { type Failure, type FailureReason, faultOf } from "../../protocol/outcome.ts";
 import type { ErrorClass } from "../api/route.ts";
 import type { SnippetEnd, SnippetRecord } from "../snippets/snippet.ts";
@@ -133,36 +134,9 @@ export function errorOf(failure: Failure): NonNullable<SnippetView["error"]> {
     class: classOf[reason],
     reason,
     fault: faultOf[reason],
-    message: messageOf(failure),
+    message: describeFailure(failure),
     ...("trace" in failure && failure.trace !== undefined ? { trace: failure.trace } : {}),
   };
-}
-
-export function messageOf(failure: Failure): string {
-  switch (failure.reason) {
-    case "exit-code":
-      return `it ended with exit code ${failure.code}`;
-    case "signal":
-      return `it was ended by ${failure.signal}`;
-    case "timeout":
-      return `it ran longer than ${failure.limitMs} ms`;
-    case "cpu-time":
-      return `it used more than ${failure.limitMs} ms of processor time`;
-    case "out-of-memory":
-      return failure.limitBytes === undefined
-        ? "it ran out of memory"
-        : `it needed more than ${failure.limitBytes} bytes of memory`;
-    case "output-limit":
-      return `it wrote more than ${failure.limitBytes} bytes`;
-    case "pids-limit":
-      return `it started more than ${failure.limit} processes and threads`;
-    case "disk-limit":
-      return `it wrote more than ${failure.limitBytes} bytes of files`;
-    case "lost":
-      return failure.detail ?? "the node was lost while it ran";
-    default:
-      return failure.detail;
-  }
 }
 
 /** Snake case, because these are fields of the API. */

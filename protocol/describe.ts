@@ -1,5 +1,5 @@
 // Outcomes in words, for logs and people.
-import type { Failure, RunOutcome } from "../protocol/outcome.ts";
+import type { Failure, RunOutcome } from "./outcome.ts";
 
 /** A failure in one sentence, for people. */
 export function describeFailure(failure: Failure): string {
