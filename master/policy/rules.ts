@@ -54,7 +54,8 @@ export const policyRules = {
     languages: both,
     isOn: true,
     reason: "calls native code",
-    refuses: "`ctypes`, `cffi`, `numpy.ctypeslib`; `ffi-napi`, `koffi`, files that end in `.node`",
+    refuses:
+      "`ctypes`, `cffi`, `numpy.ctypeslib`, extensions of `sqlite3`; `ffi-napi`, `koffi`, files that end in `.node`",
   },
   "system-calls": {
     languages: both,
@@ -116,7 +117,7 @@ export const policyRules = {
     isOn: true,
     reason: "hands out every name of a module",
     refuses:
-      "`globals()`, and `locals()` or `vars()` of the module, but for a name that is written down; `vars` and `__dict__` of a module",
+      "`globals()`, and `locals()` or `vars()` of the module, but for a name that is written down; `vars` and `__dict__` of a module; `__main__`",
   },
   "hidden-attribute": {
     languages: python,

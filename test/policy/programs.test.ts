@@ -1,11 +1,16 @@
 // What the policy refuses and what it lets pass, program by program, in both languages.
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import t from "tap";
 import { openCodePolicy } from "../../master/policy/code-policy.ts";
 import { isRuleName } from "../../master/policy/rules.ts";
-import { programsOf } from "./programs.ts";
+import { programsOf, type SampleProgram } from "./programs.ts";
 
 const root = join(import.meta.dirname, "../..");
+const print = "import sys; print(sys.version_info[1])";
+const minor = Number(execFileSync("python3", ["-c", print], { encoding: "utf8" }));
+/** Programs in a newer Python than the one that is here are not known to it. */
+const isReadHere = ({ needs }: SampleProgram) => needs <= minor;
 
 for (const language of ["python", "javascript"] as const) {
   void t.test(
@@ -13,7 +18,7 @@ for (const language of ["python", "javascript"] as const) {
     async (t) => {
       const policy = openCodePolicy({ python: "python3", root, timeLimitMs: 20_000 });
       t.teardown(() => policy.close());
-      const programs = programsOf(language, "refused");
+      const programs = programsOf(language, "refused").filter(isReadHere);
       t.ok(programs.length >= 100, `${programs.length} programs`);
       for (const { file, name, rules, code } of programs) {
         const verdict = await policy.check(language, code);
@@ -33,7 +38,7 @@ for (const language of ["python", "javascript"] as const) {
   void t.test(`${language}: lets ordinary code pass`, async (t) => {
     const policy = openCodePolicy({ python: "python3", root, timeLimitMs: 20_000 });
     t.teardown(() => policy.close());
-    const programs = programsOf(language, "accepted");
+    const programs = programsOf(language, "accepted").filter(isReadHere);
     t.ok(programs.length >= 100, `${programs.length} programs`);
     for (const { file, name, code } of programs) {
       t.strictSame(await policy.check(language, code), { kind: "clean" }, `${file}: ${name}`);

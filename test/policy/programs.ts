@@ -9,6 +9,8 @@ export interface SampleProgram {
   name: string;
   rules: string[];
   code: string;
+  /** The minor version of Python 3 that the program needs; 0: any. */
+  needs: number;
 }
 
 export function programsOf(
@@ -29,6 +31,7 @@ export function programsOf(
           return {
             file,
             name,
+            needs: Number(/\(Python 3\.(\d+)\)$/.exec(name)?.[1] ?? 0),
             rules: rules.split(/[ ,]+/).filter((rule) => rule !== ""),
             // Blank lines between two programs are no part of either.
             code: unwritten(`${lines.join("\n").trimEnd()}\n`),

@@ -68,11 +68,23 @@ export class Judge {
     for (const name of names) {
       const target = moduleTarget(name);
       if (target.kind === "refused") this.#report(node, target.rule, name);
+      if (target.kind === "process") this.#loadedProcess(node, scope);
     }
     if (names.length > 0 || argument === undefined) return;
     const prefix = this.#folder.prefix(argument, scope) ?? "";
     const isBelow = prefix.startsWith("./") && !prefix.includes("..");
     if (!isBelow) this.#report(node, "dynamic-import", `${what} of a computed name`);
+  }
+
+  /** `require("process").kill`; what gets a name is judged where the name is used. */
+  #loadedProcess(node: AnyNode, scope: Scope): void {
+    const around = this.#parent(node);
+    const loaded = around?.type === "AwaitExpression" ? around : node;
+    const parent = this.#parent(loaded);
+    const isNameless =
+      !(parent?.type === "VariableDeclarator" && parent.id.type === "Identifier") &&
+      !(parent?.type === "AssignmentExpression" && parent.left.type === "Identifier");
+    if (isNameless) this.#used(loaded, "process", scope);
   }
 
   #other({ node, scope }: Found<AnyNode>): void {
@@ -159,7 +171,10 @@ export class Judge {
     }
     const taken = this.#takenFrom(node);
     if (taken !== undefined) {
-      this.#takenApart(taken, scope, (key, inner) => this.#guarded(inner, name, key));
+      // `const { default: p } = await import("process")`: judged where p is used.
+      this.#takenApart(taken, scope, (key, inner) => {
+        if (name !== "process" || key !== "default") this.#guarded(inner, name, key);
+      });
       return;
     }
     const member = this.#memberOf(node);
@@ -170,7 +185,10 @@ export class Judge {
     if (name === "require" && this.#isMainCheck(member)) return;
     const keys = this.#names(member, scope);
     if (keys.length === 0) this.#report(member, guard.rule, `${name} with a computed name`);
-    for (const key of keys) this.#guarded(member, name, key);
+    for (const key of keys) {
+      if (name === "process" && key === "default") this.#used(member, name, scope);
+      else this.#guarded(member, name, key);
+    }
   }
 
   #guarded(node: AnyNode, name: string, key: string | undefined): void {
@@ -241,7 +259,12 @@ export class Judge {
   // ---- members, calls and patterns of whatever object ----
 
   #member({ node, scope }: Found<MemberExpression>): void {
+    const isOfThis = node.object.type === "ThisExpression" && node.computed;
     for (const name of this.#names(node, scope)) {
+      // Where `this` is the global object, this hides which of its names is meant.
+      if (isOfThis && (guardedObjects.has(name) || refusedGlobals.get(name) === "run-code")) {
+        this.#report(node, "global-object", `this with the name ${name}`);
+      }
       const rule = refusedMembers.get(name);
       if (rule !== undefined) this.#report(node, rule, name);
       else if (name === "constructor") this.#constructorOf(node, scope);

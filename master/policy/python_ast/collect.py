@@ -8,6 +8,7 @@ from python_ast.tables import (
     ATTRIBUTES,
     BUILTINS,
     CARRIED_ANYHOW,
+    FORMATTERS,
     GETTERS,
     KEYS,
     NAMESPACES,
@@ -55,6 +56,8 @@ class Collector:
         self.calls = []
         # (call, scope)
         self.methods = []
+        # (attribute, text): `"{0.x}".format`, called or handed on.
+        self.formats = []
         # Calls of globals, locals and vars.
         self.spaces = []
         # (subscript, scope)
@@ -188,6 +191,8 @@ class Collector:
         if base.__class__ is ast.Name:
             self.chains.append((node, base, (name,), scope))
             return
+        if name in FORMATTERS and base.__class__ is _CONSTANT and base.value.__class__ is str:
+            self.formats.append((node, base.value))
         names = [name]
         while base.__class__ is ast.Attribute:
             name = base.attr
@@ -233,10 +238,12 @@ class Collector:
                 scope.loads.append(func)
             elif func.id in NAMESPACES:
                 self.spaces.append((node, scope))
+            if func.id == "ForwardRef":
+                self._forward(node, stack)
         else:
             stack.append(func)
             if kind is ast.Attribute:
-                self._method_call(node, func, scope)
+                self._method_call(node, func, scope, stack)
             elif kind in _ALIASES:
                 self.calls.append((node, None, scope))
         if node.args:
@@ -247,9 +254,11 @@ class Collector:
                 self.uses[id(value)] = (None, scope)
             stack.append(value)
 
-    def _method_call(self, node, func, scope):
+    def _method_call(self, node, func, scope, stack):
         name = func.attr
         base = func.value
+        if name == "ForwardRef":
+            self._forward(node, stack)
         if name in SEEN_METHODS:
             plain = name in GETTERS and (not node.args or node.args[0].__class__ is ast.Constant)
             if not plain or (node.args and node.args[0].value in KEYS):
@@ -369,6 +378,12 @@ class Collector:
                     self._text_annotation(inner, stack)
             elif inner.__class__ is not ast.Name:
                 texts.extend(ast.iter_child_nodes(inner))
+
+    def _forward(self, node, stack):
+        """`ForwardRef("x")` is an annotation."""
+        for arg in node.args[:1]:
+            if arg.__class__ is _CONSTANT and arg.value.__class__ is str:
+                self._text_annotation(arg, stack)
 
     def _text_annotation(self, node, stack):
         try:

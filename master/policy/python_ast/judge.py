@@ -58,6 +58,8 @@ class Judge:
                 self._call(call, scope)
         for call, scope in collected.methods:
             self._method(call, call.func.attr, scope)
+        for node, text in collected.formats:
+            self._fields(node, text)
         for call, scope in collected.spaces:
             self._space(call, scope)
         for node, scope in collected.keys:
@@ -347,6 +349,8 @@ class Judge:
                 self._dynamic_import(call, scope)
             elif path in ("operator.attrgetter", "operator.methodcaller"):
                 self._getter(call, scope, path)
+            elif path == "operator.itemgetter":
+                self._item_getter(call, scope)
             elif path in _TIMERS:
                 self._timed(call, scope, path)
             elif path in tables.PATH_CALLS:
@@ -357,6 +361,12 @@ class Judge:
     def _method(self, call, name, scope):
         if name in tables.FORMATTERS:
             self._formatted(call, scope)
+        elif name in tables.CONNECTORS:
+            if any(path.partition(".")[0] == "asyncio" for _, path in self.collector.imports):
+                self.report(call, "network", name)
+        elif name == "joinpath":
+            for arg in call.args:
+                self._outside(call, self.folder.prefix(arg, scope))
         elif name in tables.GETTERS and call.args:
             for text in self.folder.every(call.args[0], scope):
                 if text.__class__ is str and text in KEYS:
@@ -405,6 +415,12 @@ class Judge:
                         self.report(call, ATTRIBUTES[name], name)
                 self._pair(call, names)
 
+    def _item_getter(self, call, scope):
+        for arg in call.args:
+            for text in self.folder.every(arg, scope):
+                if text.__class__ is str and text in KEYS:
+                    self.report(call, KEYS[text], text)
+
     def _dynamic_import(self, call, scope):
         arg = _argument(call, 0, "name")
         texts = self.folder.every(arg, scope) if arg is not None else []
@@ -424,10 +440,14 @@ class Judge:
             if candidate.__class__ not in _TEXT_NODES:
                 continue
             for text in self.folder.every(candidate, scope):
-                if text.__class__ is str and "{" in text:
-                    for name in _field_names(text):
-                        if name in ATTRIBUTES:
-                            self.report(call, ATTRIBUTES[name], name)
+                if text.__class__ is str:
+                    self._fields(call, text if call.func.attr != "get_field" else "{%s}" % text)
+
+    def _fields(self, node, text):
+        if "{" in text:
+            for name in _field_names(text):
+                if name in ATTRIBUTES:
+                    self.report(node, ATTRIBUTES[name], name)
 
     def _timed(self, call, scope, path):
         for at, name in ((0, "stmt"), (1, "setup")):
@@ -451,22 +471,23 @@ class Judge:
             else:
                 texts = self.folder.every(arg, scope) or [self._path_prefix(arg, scope)]
             for text in texts:
-                if text.__class__ is bytes:
-                    text = text.decode("utf-8", "replace")
-                if text.__class__ is str and _is_outside(text):
-                    self.report(call, "absolute-path", repr(text[:80]))
+                self._outside(call, text)
         for keyword in call.keywords:
             if keyword.arg is None and keyword.value.__class__ is ast.Dict:
                 for value in keyword.value.values:
-                    text = self.folder.fold(value, scope)
-                    if text.__class__ is str and _is_outside(text):
-                        self.report(call, "absolute-path", repr(text[:80]))
+                    self._outside(call, self.folder.fold(value, scope))
+
+    def _outside(self, node, text):
+        if text.__class__ is bytes:
+            text = text.decode("utf-8", "replace")
+        if text.__class__ is str and _is_outside(text):
+            self.report(node, "absolute-path", repr(text[:80]))
 
     def _path_prefix(self, arg, scope):
         """The known beginning, or the part of os.path.join and Path that makes it absolute."""
         if arg.__class__ is ast.Call:
             for path in self._paths(arg.func, scope):
-                if path in ("os.path.join", "posixpath.join", "os.path.abspath", "builtins.str"):
+                if path in _PATH_MAKERS:
                     for part in arg.args:
                         text = self.folder.prefix(part, scope)
                         if text.__class__ is str and _is_outside(text):
@@ -489,6 +510,9 @@ _TEXT_NODES = frozenset(
 )
 _IMPORTERS = frozenset(
     ["importlib.import_module", "builtins.__import__", "importlib.__import__", "pydoc.locate"]
+)
+_PATH_MAKERS = frozenset(
+    ["os.path.join", "posixpath.join", "os.path.abspath", "os.path.expanduser", "builtins.str"]
 )
 _TIMERS = frozenset(["timeit.timeit", "timeit.repeat", "timeit.Timer"])
 _FETCHER_PATHS = frozenset("builtins." + name for name in tables.FETCHERS) | frozenset(

@@ -52,6 +52,7 @@ _REFUSED = {
     "import-machinery": """imp _imp zipimport site _frozen_importlib _frozen_importlib_external
         importlib.machinery importlib.abc importlib._bootstrap importlib._bootstrap_external""",
     "builtins": "builtins __builtin__",
+    "namespace": "__main__",
     "debugger": "pdb bdb",
     "frames": "_lsprof sys.monitoring",
 }
@@ -126,6 +127,7 @@ GUARDED = {
     "threading": Except(frames="settrace setprofile settrace_all_threads setprofile_all_threads"),
     "traceback": Except(frames="walk_stack walk_tb"),
     "types": Except(run_code="CodeType", frames="FrameType"),
+    "typing": Except(run_code="_eval_type"),
     "asyncio": Except(
         import_subprocess="create_subprocess_exec create_subprocess_shell",
         network="""open_connection start_server open_unix_connection start_unix_server sslproto
@@ -205,6 +207,9 @@ ATTRIBUTES = {
         "frames": """f_globals f_locals f_builtins f_back tb_frame gi_frame cr_frame ag_frame
             _getframe _current_frames""",
         "import-subprocess": "create_subprocess_exec create_subprocess_shell subprocess_exec subprocess_shell",
+        "network": """create_unix_connection create_unix_server create_datagram_endpoint sock_connect
+            connect_accepted_socket""",
+        "native-code": "enable_load_extension",
     }.items()
     for name in names.split()
 }
@@ -285,9 +290,16 @@ PATH_CALLS = {
 OWN_PATHS = ("/tmp", "/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr")
 
 # Calls that are looked at by name, wherever the method comes from.
-FORMATTERS = frozenset(["format", "format_map", "vformat"])
+FORMATTERS = frozenset(["format", "format_map", "vformat", "get_field"])
 GETTERS = frozenset(["get", "pop", "setdefault", "__getitem__"])
-SEEN_METHODS = FORMATTERS | GETTERS | frozenset(["update", "__getattribute__", "__getattr__"])
+# Methods of an event loop by which it connects or listens; other things have methods of these names.
+CONNECTORS = frozenset(["create_connection", "create_server"])
+SEEN_METHODS = (
+    FORMATTERS
+    | GETTERS
+    | CONNECTORS
+    | frozenset(["update", "joinpath", "__getattribute__", "__getattr__"])
+)
 
 CARRIED_ANYHOW = CARRIED_IN_STDLIB | frozenset(CARRIED_AS) | frozenset(["__dict__"])
 # First parts of the dotted names that the tables speak of.
