@@ -32,7 +32,8 @@ interface Language {
 }
 
 const nodeFolder = join(root, "node_modules/node");
-const rust = rustRoot();
+// A toolchain in root's home cannot be seen by the ordinary user.
+const rust = existsSync("/usr/bin/rustc") ? "/usr" : rustRoot();
 const java = "/etc/java-17-openjdk";
 const languages: Language[] = [
   {

@@ -46,6 +46,10 @@ public class Hello { record Pair(int a, int b) {}
   rust: `use std::io;
 fn main() { let mut line = String::new(); io::stdin().read_line(&mut line).unwrap();
   print!("{} {}", std::env::args().nth(1).unwrap(), line); }`,
+  typescript:
+    'process.stdin.on("data", (data: Buffer): boolean => process.stdout.write(`$' +
+    "{process.argv[2]} $" +
+    "{data}`));",
 };
 
 function builtIn(): LanguageRegistry {
