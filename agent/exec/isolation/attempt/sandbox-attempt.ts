@@ -81,6 +81,8 @@ class Sandboxed implements SandboxAttempt {
   }
 
   stop(graceMs: number): void {
+    // Only its box is still on its way out: another net would hold the process for nothing.
+    if (this.#hasEnded) return;
     this.#isStopped = true;
     if (this.#running === undefined) {
       this.#end("returned");
