@@ -197,7 +197,7 @@ class Sandboxed implements SandboxAttempt {
       ran.failure === undefined ? false : box.folder.isFull(),
     ]);
     if (ran.isLost && this.#knownBoxEnd === undefined && !this.#isOverdue) {
-      await Promise.race([this.#boxEnd.promise, delay(boxEndMs)]);
+      await Promise.race([this.#boxEnd.promise, delay(boxEndMs, undefined, { ref: false })]);
     }
     if (this.#isOverdue) ran.stopped = this.#isStopped ? "killed" : "timeout";
     const outcome = outcomeOf({
