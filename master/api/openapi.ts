@@ -43,9 +43,13 @@ function operation(route: Route): object {
       },
     ]),
   );
+  const { refusalSchema } = route;
   const problem = {
-    description: "An error; see `code`, `message` and `remedy`.",
-    content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } },
+    description:
+      refusalSchema === undefined ? "An error; see `code`, `message` and `remedy`." : "An error.",
+    content: {
+      "application/json": { schema: refusalSchema ?? { $ref: "#/components/schemas/Error" } },
+    },
   };
   return {
     operationId: route.id,

@@ -85,6 +85,8 @@ export interface Route {
   isLimited?: boolean;
   /** What is said instead of the usual error, where the route speaks another's protocol. */
   refusal?(status: number, error: ApiError): ApiReply;
+  /** What `refusal` says. */
+  refusalSchema?: JsonSchema;
   handle(request: ApiRequest): Promise<ApiReply>;
 }
 

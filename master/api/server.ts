@@ -62,10 +62,13 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
   app.route({
     method: route.method,
     url: fastifyPath(route),
+    // Before the body is read: nobody who is not let in has it parsed.
+    onRequest: async (request, reply) => {
+      const rejected = admission(route, request, options);
+      return rejected === undefined ? undefined : send(reply, inItsWords(route, rejected));
+    },
     handler: async (request, reply) => {
-      const identity = options.identify(request.headers);
-      const rejected =
-        admission({ route, request, identity, options }) ?? queryProblem(route, request);
+      const rejected = queryProblem(route, request);
       if (rejected !== undefined) return send(reply, inItsWords(route, rejected));
       const gone = new AbortController();
       reply.raw.on("close", () => gone.abort());
@@ -76,7 +79,7 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
           query: textsOf(request.query),
           headers: request.headers,
           body: request.body,
-          identity: identity ?? { owner: "", isAdmin: false },
+          identity: options.identify(request.headers) ?? { owner: "", isAdmin: false },
           signal: gone.signal,
         }),
       );
@@ -135,14 +138,11 @@ function logAccess(request: FastifyRequest, reply: FastifyReply, { log, identify
   log.info(fields, "request");
 }
 
-interface Asked {
-  route: Route;
-  request: FastifyRequest;
-  identity: Identity | undefined;
-  options: ServerOptions;
-}
-
-function admission({ route, request, identity, options }: Asked): ApiReply | undefined {
+function admission(
+  route: Route,
+  request: FastifyRequest,
+  options: ServerOptions,
+): ApiReply | undefined {
   if (options.isLocalOnly && !isLocalName(request.headers.host)) {
     // A web page whose name was made to point here would otherwise command a master without a token.
     return failure(
@@ -154,6 +154,7 @@ function admission({ route, request, identity, options }: Asked): ApiReply | und
     );
   }
   if (route.isOpen === true) return undefined;
+  const identity = options.identify(request.headers);
   if (identity === undefined) {
     return failure(
       401,

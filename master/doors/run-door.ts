@@ -20,7 +20,13 @@ import {
   tooManyAnswer,
   unsafeAnswer,
 } from "./run-answer.ts";
-import { runExample, runRequestExample, runSchema } from "./run-schema.ts";
+import {
+  invalidSchema,
+  refusalSchema,
+  runExample,
+  runRequestExample,
+  runSchema,
+} from "./run-schema.ts";
 
 export type RunDoorParts = Pick<
   DoorParts,
@@ -65,9 +71,10 @@ export function runDoor(parts: RunDoorParts): Route {
     },
     responses: {
       200: { description: "How it ended.", schema: runSchema, example: runExample },
-      422: { description: "The request is not valid.", schema: { type: "object" } },
+      422: { description: "The request is not valid.", schema: invalidSchema },
       429: { description: "Too many requests.", schema: runSchema },
     },
+    refusalSchema,
     refusal: (status, error): ApiReply => {
       if (status === 429) return json(tooManyAnswer(), 429);
       const isOfBody = status === 400 || status === 413 || status === 415;

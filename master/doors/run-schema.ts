@@ -48,6 +48,29 @@ export const runSchema: JsonSchema = {
   },
 };
 
+/** As FastAPI tells of what is wrong in a request. */
+export const invalidSchema: JsonSchema = {
+  type: "object",
+  required: ["detail"],
+  properties: {
+    detail: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["loc", "msg", "type"],
+        properties: { loc: { type: "array", items: text }, msg: text, type: text },
+      },
+    },
+  },
+};
+
+/** As FastAPI tells of any other refusal. */
+export const refusalSchema: JsonSchema = {
+  type: "object",
+  required: ["detail"],
+  properties: { detail: text },
+};
+
 const code = 'def main(a, b):\n    print("adding")\n    return {"sum": a + b}\n';
 
 export const runRequestExample = {
