@@ -1,10 +1,13 @@
 // What holds at every door: the description is true, its examples work, the figures are right, the
 // access log tells enough and no secret, an end is graceful, and the level is said.
+import { once } from "node:events";
+import { connect } from "node:net";
 import t from "tap";
 import { findTestRunsc } from "../isolation/gvisor-rig.ts";
 import { misfits, type OpenApi } from "../rig/open-api.ts";
 import { until } from "../rig/until.ts";
 import type { Accepted, Task } from "./answers.ts";
+import { Events } from "./events.ts";
 import { type Headers, Service } from "./serve-rig.ts";
 
 const key: Headers = { authorization: "Bearer key-of-one-1" };
@@ -62,6 +65,91 @@ t.test(
     }
   },
 );
+
+t.test("what is refused at any route is refused in the words of the description", async (t) => {
+  await using service = await Service.start(keys);
+  const api = (await service.get<OpenApi>("/openapi.json")).value;
+  const json = { "content-type": "application/json" };
+  for (const [path, methods] of Object.entries(api.paths)) {
+    for (const [name, operation] of Object.entries(methods)) {
+      const method = name.toUpperCase();
+      const url = path.replaceAll(/\{\w+\}/g, "nothing-like-it");
+      const refused = async (statuses: number[], what: string, to: string, init: RequestInit) => {
+        const reply = await service.ask<object>(method, to, init);
+        t.ok(statuses.includes(reply.status), `${method} ${to}, ${what}: ${reply.status}`);
+        const said = operation.responses[reply.status] ?? operation.responses.default;
+        const schema = said?.content?.["application/json"]?.schema ?? { type: "none" };
+        t.same(misfits(reply.value, schema, `${method} ${to}, ${what}`, api), []);
+      };
+      if (operation.security.length > 0) {
+        await refused([401], "no key", url, { headers: json });
+        await refused([401], "a wrong key", url, { headers: { authorization: "Bearer no" } });
+      }
+      await refused([400, 422], "an unknown parameter", `${url}?nothing=1`, { headers: admin });
+      // Where 204 is documented, having nothing is no error.
+      const isRefused = url !== path && operation.responses["204"] === undefined;
+      if (isRefused) await refused([404], "an unknown id", url, { headers: admin });
+      if (operation.requestBody === undefined) continue;
+      for (const [body, type] of [
+        ["{", "application/json"],
+        ["7", "application/json"],
+        ["a=1", "application/x-www-form-urlencoded"],
+      ] as const) {
+        const init = { headers: { ...admin, "content-type": type }, body };
+        await refused([400, 415, 422], `${body} as ${type}`, path, init);
+      }
+    }
+  }
+  for (const path of ["/nothing", "/run/", "/tasks/a/b/c"]) {
+    t.match(await service.get(path, { headers: admin }), { status: 404, value: { error: {} } });
+  }
+});
+
+t.test("/docs is a page whose files are all there, and runs nothing from elsewhere", async (t) => {
+  await using service = await Service.start(keys);
+  const page = await service.get("/docs");
+  t.match(page.headers.get("content-security-policy"), /default-src 'self'/);
+  const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file = ""]) => file);
+  t.equal(files.length, 3);
+  for (const file of files) {
+    const { status, text, headers } = await service.get(new URL(file, "http://a/docs").pathname);
+    t.equal(status, 200, file);
+    t.match(headers.get("content-type"), file.endsWith(".css") ? /css/ : /javascript/);
+    t.ok(text.length > 50, file);
+  }
+});
+
+t.test("a reader who reads nothing of a stream is cut off, and holds up nobody", async (t) => {
+  const mebibyte = 2 ** 20;
+  await using service = await Service.start({ EDGEDAG_SNIPPET_OUTPUT_MAX: "64Mi" });
+  const { value } = await service.post<Accepted>("/submit", {
+    language: "python",
+    code: "import sys\nfor n in range(40):\n    sys.stdout.write(('x' * 1023 + '\\n') * 1024)\n",
+    limits: { output: "48Mi", timeout: "60s" },
+  });
+  const id = value.task_id;
+  const { hostname, port } = new URL(service.url);
+  const slow = connect(Number(port), hostname);
+  await once(slow, "connect");
+  slow.pause();
+  slow.write(`GET /result/${id}/stream HTTP/1.1\r\nhost: ${hostname}\r\n\r\n`);
+  await using quick = await Events.open(`${service.url}/result/${id}/stream`);
+  let length = 0;
+  for (let event = await quick.next(); event.event !== "end"; event = await quick.next()) {
+    if (event.event === "stdout") length += String(event.data.text).length;
+  }
+  t.equal(length, 40 * mebibyte, "the other reader has all of it");
+  t.match(await service.run("python", "def main(): return 1"), { status: "success" });
+  let text = "";
+  slow.on("data", (chunk: Buffer) => {
+    text += chunk.toString("latin1");
+  });
+  slow.resume();
+  await once(slow, "close");
+  t.notMatch(text, /^event: end$/m, "it was cut off before the end");
+  const lastId = [...text.matchAll(/^id: (\S+)$/gm)].at(-1)?.[1];
+  t.ok(lastId);
+});
 
 t.test("an API key is not enough for what is the master's", async (t) => {
   await using service = await Service.start(keys);
