@@ -208,8 +208,9 @@ export class Snippets {
       const detail = error instanceof TooLarge ? error.message : `its files: ${String(error)}`;
       end.outcome = failed({ reason: "bad-result", detail }).outcome;
     }
-    if (file !== undefined || outputs !== undefined) await this.#forget(spec.keepIn);
     this.#tell(listener, end);
+    if (file !== undefined || (outputs?.artifacts ?? []).length > 0)
+      await this.#forget(spec.keepIn);
   }
 
   async #forget(keepIn: string): Promise<void> {

@@ -13,7 +13,9 @@ export class Events implements AsyncDisposable {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #decoder = new TextDecoder();
   readonly #cut: AbortController;
-  #text = "";
+  /** Pieces of an event that is not whole yet, and whole ones that nobody has asked for. */
+  #begun: string[] = [];
+  readonly #blocks: string[] = [];
   #isOver = false;
 
   private constructor(response: Response, cut: AbortController) {
@@ -57,18 +59,25 @@ export class Events implements AsyncDisposable {
 
   async #block(): Promise<string | undefined> {
     for (;;) {
-      const at = this.#text.indexOf("\n\n");
-      if (at !== -1) {
-        const block = this.#text.slice(0, at);
-        this.#text = this.#text.slice(at + 2);
-        return block;
-      }
-      if (this.#isOver) return undefined;
+      const block = this.#blocks.shift();
+      if (block !== undefined || this.#isOver) return block;
       const timer = setTimeout(() => this.#cut.abort(new Error("no event comes")), patienceMs);
       const { done, value } = await this.#reader.read().finally(() => clearTimeout(timer));
       this.#isOver = done;
-      this.#text += this.#decoder.decode(value ?? new Uint8Array(), { stream: !done });
+      this.#take(this.#decoder.decode(value ?? new Uint8Array(), { stream: !done }));
     }
+  }
+
+  /** Looks at each letter once, however long an event is. */
+  #take(text: string): void {
+    const isSplit = text.startsWith("\n") && this.#begun.at(-1)?.endsWith("\n");
+    if (!isSplit && !text.includes("\n\n")) {
+      if (text !== "") this.#begun.push(text);
+      return;
+    }
+    const all = `${this.#begun.join("")}${text}`.split("\n\n");
+    this.#begun = [all.pop() ?? ""];
+    this.#blocks.push(...all);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

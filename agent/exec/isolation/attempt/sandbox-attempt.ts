@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { lstatSync } from "node:fs";
 import { chown, mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate } from "node:timers/promises";
 import type { Failure, Outcome } from "../../../../protocol/outcome.ts";
 import type { Attempt, AttemptEnd, AttemptListener } from "../../attempt.ts";
 import type { Usage } from "../../launcher/process.ts";
@@ -102,6 +102,8 @@ class Sandboxed implements SandboxAttempt {
       this.#fail(this.#failureOf(error));
     } finally {
       clearTimeout(this.#net);
+      // Whoever waits for the end is answered before the box is taken down.
+      await setImmediate();
       await warm?.release();
       this.#parts.gone?.();
     }
@@ -221,7 +223,7 @@ class Sandboxed implements SandboxAttempt {
     }
     const resultName = this.#resultNameOf(box, ran, outcome);
     const { patterns } = this.#spec.outputs;
-    const hasOutputs = patterns.length > 0 && (await mayHaveOutputs(box.folder.work, patterns));
+    const hasOutputs = patterns.length > 0 && mayHaveOutputs(box.folder.work, patterns);
     if (resultName === undefined && !hasOutputs) {
       if (patterns.length > 0) end.outputs = { artifacts: [], refused: [] };
       this.#end(end);

@@ -62,7 +62,7 @@ export interface BoxPoolOptions<W> {
 }
 
 /** How long the making of the next box waits for the task that has taken one of several. */
-const shortTaskMs = 3;
+const shortTaskMs = 10;
 
 export class BoxPool<W = undefined> {
   readonly #options: BoxPoolOptions<W>;

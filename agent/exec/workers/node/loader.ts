@@ -47,11 +47,17 @@ export class Loader {
     });
   }
 
-  /** Spends what the first module of a process costs, some milliseconds, before a call pays it. */
+  /** Spends what the first ES module of a process costs, some milliseconds, before a call pays it. */
   async warmUp(): Promise<void> {
     const call: Call = { id: 0, task: "", attempt: 0, function: "main", code: "export {};" };
     await this.#exports(call, "/");
+    this.forget();
+  }
+
+  /** All that was loaded so far. */
+  forget(): void {
     this.#inline.clear();
+    this.#entries.clear();
   }
 
   known(call: Call, run: string): Entry | undefined {

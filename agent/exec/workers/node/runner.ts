@@ -30,7 +30,7 @@ const channel = new Channel(moveChannel(3));
 const loader = new Loader(sdkUrl);
 const node = new NodeWorker({ channel, loader, mark, page });
 // Without a claim page it waits in a sandbox for one call, which is all that it will ever do.
-if (page === undefined) await loader.warmUp();
+if (page === undefined) await node.rehearse();
 channel.send(
   JSON.stringify({
     hello: { worker, token, runtime: "node", version: process.versions.node, pid: process.pid },

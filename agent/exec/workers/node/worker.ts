@@ -64,6 +64,8 @@ export class NodeWorker {
   #usage = process.cpuUsage();
   #maxRss = 0;
   #shortMs = 0;
+  /** Called instead of answering the calls of the frame. */
+  #rehearsed: (() => void) | undefined;
 
   constructor(options: {
     channel: Channel;
@@ -90,6 +92,29 @@ export class NodeWorker {
     this.#hygiene = new Hygiene();
   }
 
+  /**
+   * Runs a call of our own, of which nothing is told: Node.js compiles a function when it is first
+   * called, which takes a first call milliseconds. For a worker that gets one call only.
+   */
+  async rehearse(): Promise<void> {
+    await this.#loader.warmUp();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#rehearsed = resolve;
+    const text = JSON.stringify({ run: [rehearsal(this.#environment.current)] });
+    const { run } = JSON.parse(text) as { run: Call[] };
+    this.#frame = { calls: run, next: 0, hasRefs: false };
+    // Nothing is sent because it has been held for long.
+    this.#lastFlush = Number.POSITIVE_INFINITY;
+    this.serve();
+    await promise;
+    this.#loader.forget();
+    this.#values.clear();
+    this.#answers = [];
+    this.#lastFlush = 0;
+    this.#cwd = "";
+    this.#run = "";
+  }
+
   /** Serves until the agent closes the channel, or until a call turns asynchronous. */
   serve(): void {
     for (;;) {
@@ -97,6 +122,11 @@ export class NodeWorker {
         const call = this.#frame.calls[this.#frame.next];
         this.#frame.next += 1;
         if (call !== undefined && !this.#begin(call)) return;
+      }
+      if (this.#rehearsed !== undefined) {
+        this.#rehearsed();
+        this.#rehearsed = undefined;
+        return;
       }
       this.#flush();
       const text = this.#channel.read();
@@ -365,6 +395,27 @@ export class NodeWorker {
   #resume(): void {
     if (this.#running === undefined) this.serve();
   }
+}
+
+/** Its streams cost a millisecond when they are first used. */
+const rehearsedCode = `
+exports.main = async ({ streams }) => {
+  for (const name of streams) process[name].write("");
+  return { streams };
+};`;
+
+function rehearsal(env: { readonly [name: string]: string }): Call {
+  return {
+    id: 0,
+    task: "",
+    attempt: 0,
+    run: "rehearsal",
+    function: "main",
+    code: rehearsedCode,
+    args: { streams: ["stdout", "stderr"] },
+    env: { ...env },
+    cwd: process.cwd(),
+  };
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

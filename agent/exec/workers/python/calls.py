@@ -57,6 +57,10 @@ class Loader:
         """Whether tracebacks call the code of a call so, or the file that was loaded last."""
         return name is not None and (name in self._inline or name == self._loading)
 
+    def forget(self):
+        """Forgets all that was loaded so far."""
+        self._change_run(None)
+
     def _change_run(self, run):
         # Two runs may have different files under one module name, so the modules go with the run.
         folders = [os.path.join(name, "") for name in self._folders or ()]
