@@ -1,29 +1,15 @@
 // The door of a library: commands in batches, waited for together, with what there is of resources
 // and what was used of them.
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
-import {
-  type ApiReply,
-  failure,
-  json,
-  pathParameter,
-  queryParameter,
-  type Route,
-} from "../api/route.ts";
+import { type ApiReply, failure, json, pathParameter, type Route } from "../api/route.ts";
 import { ref } from "../api/schemas.ts";
 import type { NewSnippet } from "../snippets/store/store.ts";
 import type { DoorParts } from "./door-parts.ts";
 import { Input, isObject } from "./input.ts";
+import { cancelOf, resultOf } from "./one-snippet.ts";
 import { readCommand } from "./read-command.ts";
 import { digestOf } from "./read-given.ts";
-import {
-  counted,
-  invalid,
-  mostWaitMs,
-  notFound,
-  submitFailure,
-  taskOf,
-  waitMsOf,
-} from "./replies.ts";
+import { counted, invalid, mostWaitMs, notFound, submitFailure, taskOf } from "./replies.ts";
 import { listOfSnippets } from "./snippet-list.ts";
 import { viewOf } from "./snippet-view.ts";
 
@@ -104,19 +90,7 @@ export function batchDoor(parts: DoorParts): Route[] {
       path: "/tasks/{id}",
       id: "task",
       summary: "What became of a task.",
-      parameters: [
-        taskId,
-        queryParameter("wait", "Waits for its end at most so long, like 30s; 60s at most."),
-      ],
-      responses: { 200: { description: "The task.", schema: ref("Snippet") } },
-      handle: async ({ path, query, identity, signal }) => {
-        const waitMs = waitMsOf(query.wait);
-        if (typeof waitMs !== "number") return waitMs;
-        const found = await taskOf(snippets, path.id ?? "", identity);
-        if (found === undefined) return notFound(path.id ?? "");
-        if (found.state === "finished" || waitMs === 0) return json(viewOf(found));
-        return json(viewOf((await snippets.wait(found.snippet.id, waitMs, signal)) ?? found));
-      },
+      ...resultOf(snippets, taskId),
     },
     {
       ...shared,
@@ -164,14 +138,7 @@ export function batchDoor(parts: DoorParts): Route[] {
       path: "/tasks/{id}/cancel",
       id: "cancelTask",
       summary: "Cancels a task, whether it waits or runs.",
-      parameters: [taskId],
-      responses: { 200: { description: "The task, as it is now.", schema: ref("Snippet") } },
-      handle: async ({ path, identity }) => {
-        const found = await taskOf(snippets, path.id ?? "", identity);
-        if (found === undefined) return notFound(path.id ?? "");
-        await snippets.cancel(found.snippet.id, "user");
-        return json(viewOf((await snippets.get(found.snippet.id)) ?? found));
-      },
+      ...cancelOf(snippets, taskId),
     },
     {
       ...shared,

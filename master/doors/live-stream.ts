@@ -117,13 +117,14 @@ class EventWriter {
     if (text !== "") this.#write(stream, { text });
   }
 
+  /** However much it is: it grows no more, and who was cut off comes back for exactly this. */
   end(record: SnippetRecord): void {
     for (const stream of ["stdout", "stderr"] as const) {
       const text = this.#told[stream].rest(record.end?.[stream] ?? new Uint8Array());
-      if (text !== "") this.#write(stream, { text });
+      if (text !== "") this.#push(stream, { text });
     }
     this.#state = states.indexOf("over");
-    this.#write("end", viewOf(record));
+    this.#push("end", viewOf(record));
   }
 
   /** What it can still be told; the reader comes back by itself. */
@@ -132,12 +133,16 @@ class EventWriter {
   }
 
   #write(event: string, data: object): void {
+    this.#push(event, data);
+    if (this.#stream.readableLength > mostBehindBytes) {
+      this.#stream.destroy(new Error("the reader is too slow"));
+    }
+  }
+
+  #push(event: string, data: object): void {
     const { stdout, stderr } = this.#told;
     const id = `${this.#attempt}.${Math.max(0, this.#state)}.${stdout.toldBytes}.${stderr.toldBytes}`;
     // JSON has no line ends of its own, so a data field is one line.
     this.#stream.push(`id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
-    if (this.#stream.readableLength > mostBehindBytes) {
-      this.#stream.destroy(new Error("the reader is too slow"));
-    }
   }
 }

@@ -1,7 +1,7 @@
 // The door of a queue: a program in one of many languages is taken in, and its end is asked for,
 // waited for or watched later.
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
-import { type ApiReply, json, pathParameter, queryParameter, type Route } from "../api/route.ts";
+import { type ApiReply, json, pathParameter, type Route } from "../api/route.ts";
 import { ref } from "../api/schemas.ts";
 import type { NewSnippet } from "../snippets/store/store.ts";
 import type { DoorParts } from "./door-parts.ts";
@@ -9,18 +9,10 @@ import { Input } from "./input.ts";
 import { commandsQueue, queueOf, registryName } from "./languages.ts";
 import { liveStream } from "./live-stream.ts";
 import { makeSnippet } from "./make-snippet.ts";
+import { cancelOf, resultOf } from "./one-snippet.ts";
 import { digestOf, givenFields, readGiven } from "./read-given.ts";
-import {
-  counted,
-  invalid,
-  notFound,
-  submitFailure,
-  taskOf,
-  unsafeCode,
-  waitMsOf,
-} from "./replies.ts";
+import { counted, invalid, notFound, submitFailure, taskOf, unsafeCode } from "./replies.ts";
 import { listOfSnippets } from "./snippet-list.ts";
-import { viewOf } from "./snippet-view.ts";
 
 const mostCodeChars = 2 ** 20;
 const taskId = pathParameter("task_id", "What `POST /submit` answered.");
@@ -95,20 +87,7 @@ export function queueDoor(parts: DoorParts): Route[] {
       path: "/result/{task_id}",
       id: "result",
       summary: "What became of it: state, output, exit code, usage, times.",
-      parameters: [
-        taskId,
-        queryParameter("wait", "Waits for its end at most so long, like 30s; 60s at most."),
-      ],
-      responses: { 200: { description: "The task.", schema: ref("Snippet") } },
-      handle: async ({ path, query, identity, signal }) => {
-        const waitMs = waitMsOf(query.wait);
-        if (typeof waitMs !== "number") return waitMs;
-        const found = await taskOf(snippets, path.task_id ?? "", identity);
-        if (found === undefined) return notFound(path.task_id ?? "");
-        if (found.state === "finished" || waitMs === 0) return json(viewOf(found));
-        const waited = await snippets.wait(found.snippet.id, waitMs, signal);
-        return json(viewOf(waited ?? found));
-      },
+      ...resultOf(snippets, taskId),
     },
     {
       ...shared,
@@ -160,14 +139,7 @@ export function queueDoor(parts: DoorParts): Route[] {
       path: "/cancel/{task_id}",
       id: "cancel",
       summary: "Cancels it, whether it waits or runs.",
-      parameters: [taskId],
-      responses: { 200: { description: "The task, as it is now.", schema: ref("Snippet") } },
-      handle: async ({ path, identity }) => {
-        const found = await taskOf(snippets, path.task_id ?? "", identity);
-        if (found === undefined) return notFound(path.task_id ?? "");
-        await snippets.cancel(found.snippet.id, "user");
-        return json(viewOf((await snippets.get(found.snippet.id)) ?? found));
-      },
+      ...cancelOf(snippets, taskId),
     },
     {
       ...shared,

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -38,6 +39,7 @@
 #define DEPTH 32
 #define LEFTOVER_ROUNDS 2000 /* of a millisecond */
 #define MOVE_ROUNDS 8
+#define HOLD_ROUNDS 6000 /* of a millisecond: a launcher without an agent ends within five seconds */
 
 static const char *const CONTROLLERS[] = {"memory", "pids", "cpu", "cpuacct", "blkio", "freezer"};
 
@@ -534,6 +536,29 @@ static int settle_somewhere(struct layout *l, struct hierarchy *h) {
   return settle(l, h);
 }
 
+/* A launcher that is about to end, because its agent was killed, would take the parent away from the
+ * one that comes after it: who holds the lock has the parent, until the kernel takes the lock back. */
+static bool hold(struct layout *l) {
+  struct hierarchy *first = NULL;
+  for (int i = l->count - 1; i >= 0; i--)
+    if (l->in[i].is_ours) first = &l->in[i];
+  for (int round = 0; first && round < HOLD_ROUNDS; round++) {
+    struct stat held, there;
+    int fd = openat(first->own, l->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &held) == 0 &&
+        fstatat(first->own, l->name, &there, 0) == 0 && held.st_ino == there.st_ino) {
+      l->held = fd;
+      for (int i = 0; i < l->count; i++)
+        if (l->in[i].is_ours) settle(l, &l->in[i]); /* what it has removed until now */
+      return true;
+    }
+    if (fd >= 0) close(fd);
+    else settle(l, first);
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  }
+  return first == NULL;
+}
+
 /* True where the kernel counts bytes of block devices; without a throttle rule most do not. */
 static bool counts_bytes(const struct hierarchy *h) {
   char text[8192];
@@ -612,6 +637,7 @@ int layout_find(struct layout *l, const char *mountinfo, const char *self_path, 
     snprintf(why + strlen(why), why_size - strlen(why), "%sno %s controller%s%s", *why ? ", " : "", CONTROLLERS[r],
              error ? ": " : "", error ? strerror(-error) : "");
   }
+  if (!hold(l)) snprintf(why + strlen(why), why_size - strlen(why), "%sanother launcher uses its group", *why ? ", " : "");
   remove_namesakes(l);
   if (!remove_children(l))
     snprintf(why + strlen(why), why_size - strlen(why), "%sprocesses of an earlier launcher do not die", *why ? ", " : "");
@@ -638,5 +664,7 @@ void layout_leave(struct layout *l) {
     close(h->own);
     close(h->mount);
   }
+  if (l->held > 0) close(l->held);
+  l->held = 0;
   l->count = 0;
 }

@@ -29,6 +29,7 @@ struct layout {
   char name[128];
   bool has_moved;     /* processes of our own group sit in the leaf */
   char enabled[64];   /* controllers that we have switched on for the children of our own group */
+  int held;           /* the parent with our lock on it; 0: none */
 };
 
 /* Where a group is: in each hierarchy of the mask the same path, from our own group or the mount. */
