@@ -31,6 +31,8 @@ export interface Config extends SandboxConfig {
   python: string;
   launcher: string;
   passEnv: string[];
+  secretsDirs: string[];
+  secretValues: { [name: string]: string };
   storeUrl: string;
   storeQuotaBytes: number;
   logLevel: LogLevel;
@@ -165,6 +167,23 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: [],
       shown: "none",
       about: "Further variables of the agent that every task gets, separated by commas.",
+    },
+    secretsDirs: {
+      name: "EDGEDAG_SECRETS_DIR",
+      parse: names,
+      fallback: [],
+      shown: "none",
+      about: "Folders with one file a secret, for tasks that name it; separated by commas.",
+    },
+    secretValues: {
+      name: "EDGEDAG_SECRET_",
+      parse: () => ({ wrong: "it is read as a prefix" }),
+      fallback: {},
+      shown: "none",
+      about:
+        "With a name behind it: the value of that secret, or with _FILE at the end the file that holds it.",
+      isPrefix: true,
+      secret: true,
     },
     storeUrl: {
       name: "EDGEDAG_STORE_URL",

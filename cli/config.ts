@@ -26,7 +26,8 @@ export function config({ markdown, env }: ConfigOptions, io: Io): number {
 }
 
 function asMarkdown(title: string, rows: readonly EnvRow<unknown>[]): string {
-  const lines = rows.map(({ name, shown, about, secret }) => {
+  const lines = rows.map(({ name, shown, about, secret, isPrefix }) => {
+    if (isPrefix) return `| \`${name}...\` | ${shown} | ${about} |\n`;
     const file = secret ? ` (or \`${name}_FILE\`)` : "";
     return `| \`${name}\`${file} | ${shown} | ${about} |\n`;
   });
@@ -38,7 +39,12 @@ function asText(
   rows: readonly EnvRow<unknown>[],
   env: ConfigOptions["env"],
 ): string {
-  const lines = rows.map(({ name, shown, about, secret }) => {
+  const lines = rows.map(({ name, shown, about, secret, isPrefix }) => {
+    if (isPrefix) {
+      const count = Object.keys(env).filter((other) => other.startsWith(name)).length;
+      const value = count === 0 ? `default: ${shown}` : `${count} set`;
+      return `  ${name}...  [${value}]\n      ${about}\n`;
+    }
     const set = env[name];
     const value =
       set === undefined || set === "" ? `default: ${shown}` : secret ? "set" : `set to ${set}`;

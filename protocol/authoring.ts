@@ -109,6 +109,10 @@ export class AuthoringPlaces implements Places {
       if (isDefault) return ["defaults", "env", ...rest];
       return hasOwn(env, variable) ? ["env", ...rest] : [...this.node(node), "env", ...rest];
     }
+    if (name === "secrets" && Array.isArray(task.secrets)) {
+      const at = task.secrets.indexOf(rest[0]);
+      return at < 0 ? [...this.node(node), name] : [...this.node(node), name, at];
+    }
     const isMerged = mergedFields.has(name) && !hasOwn(task[name], inner);
     const isDefault =
       isMapping(defaults) &&

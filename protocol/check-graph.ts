@@ -9,6 +9,7 @@ import {
   type EdgeCondition,
   languagePattern,
   type RetryPolicy,
+  secretPattern,
   syscallPattern,
   type TaskAttributes,
   type TaskRun,
@@ -82,6 +83,8 @@ function isOptionalField(key: string, field: unknown): boolean {
       return isMapping(field) && isJson(field, sureDepth);
     case "env":
       return isMappingOf(field, isText, variablePattern);
+    case "secrets":
+      return isMappingOf(field, isSecretUse, variablePattern);
     case "stdin":
       return typeof field === "string";
     case "inputs":
@@ -135,6 +138,13 @@ const limits = {
   artifacts: (v: unknown) => inRange(v, "artifacts"),
   artifactBytes: isSize,
 };
+const secretUse = {
+  secret: (v: unknown) => typeof v === "string" && secretPattern.test(v),
+  isFile: (v: unknown) => v === true,
+};
+function isSecretUse(value: unknown): boolean {
+  return hasOnly(value, secretUse) && value.secret !== undefined;
+}
 const mount = {
   source: (v: unknown) => typeof v === "string" && mountPathProblem(v) === undefined,
   target: (v: unknown) => typeof v === "string" && mountTargetProblem(v) === undefined,

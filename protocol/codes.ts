@@ -10,7 +10,7 @@ export const dagCodes = {
   E_DAG_ID:
     "A task id, the name of the DAG or the name of a pool has characters that are not allowed.",
   E_DAG_DUPLICATE:
-    "A key, a task id, an edge, an input file or the target of a mount is there twice.",
+    "A key, a task id, an edge, an input file, a secret or the target of a mount is there twice.",
   E_DAG_UNKNOWN_TASK: "A task that is needed does not exist.",
   E_DAG_SELF_LOOP: "A task needs itself.",
   E_DAG_CYCLE: "Tasks wait for each other in a circle.",
@@ -25,6 +25,9 @@ export const dagCodes = {
     "An isolation level does not exist, does not hold a field of the task, or is not held by the agent.",
   E_DAG_POLICY: "The agent's policy does not allow what a task asks for.",
   E_DAG_LANGUAGE: "The agent does not know a language, or its host does not have it.",
+  E_SECRET_MISSING: "The node does not have a secret that a task names.",
+  E_SECRET_VALUE:
+    "A secret of the node cannot be used: it cannot be read, is too short or too long, or is no text.",
   E_DAG_RUN: "A task does not say what to run, or says it in two ways.",
   E_DAG_EXIT: "Ordinary tasks and exit handlers need each other.",
   E_DAG_LIMIT: "The document is larger, deeper or more repetitive than is accepted.",

@@ -49,11 +49,21 @@ export interface SandboxOptions {
   syscalls?: string[];
 }
 
+/** A secret of the node that a task is given. */
+export interface SecretUse {
+  /** Its name on the node. */
+  secret: string;
+  /** The variable then holds the path of a file with the value. */
+  isFile?: true;
+}
+
 export interface TaskAttributes {
   run: TaskRun;
   /** Arguments of a function: a mapping whose strings may be templates. Absent: none are passed. */
   args?: { [name: string]: Json };
   env?: { [name: string]: Template };
+  /** Variables of the task that come from secrets of the node; nothing here is a template. */
+  secrets?: { [variable: string]: SecretUse };
   /** What the program reads from its standard input; absent: nothing. */
   stdin?: Template;
   /** Files that the task finds in its working folder: path to content. */
@@ -122,4 +132,6 @@ export interface DagDocument {
 /** Names of languages and their aliases. Whether an agent has the language is its own to say. */
 export const languagePattern = /^[A-Za-z][A-Za-z0-9+#._-]{0,49}$/;
 export const syscallPattern = /^[a-z_][a-z0-9_]{0,63}$/;
+/** Names of secrets: of files and of variables alike. */
+export const secretPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 export const taskIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;

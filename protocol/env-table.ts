@@ -16,6 +16,8 @@ export interface EnvRow<T> {
   /** How the default reads in help and README. */
   shown: string;
   about: string;
+  /** All variables that begin with `name` belong to the row: a mapping from what follows. */
+  isPrefix?: true;
   /** A secret is never printed, and may come from the file that `NAME_FILE` names. */
   secret?: true;
 }
@@ -45,6 +47,10 @@ export function readEnv<C extends object>(
   const names = new Set(known);
   for (const [key, row] of Object.entries<EnvRow<unknown>>(table)) {
     names.add(row.name);
+    if (row.isPrefix) {
+      entries.push([key, valuesOf(row.name, source.env)]);
+      continue;
+    }
     if (row.secret) names.add(`${row.name}_FILE`);
     const text = textOf(row, source, diagnostics);
     if (text === undefined || text === "") {
@@ -68,6 +74,16 @@ export function readEnv<C extends object>(
   // The entries were made row by row from the table, so they have exactly the keys of C.
   const value = Object.freeze(Object.fromEntries(entries)) as Readonly<C>;
   return { config: { ok: true, value }, warnings };
+}
+
+function valuesOf(prefix: string, env: EnvSource["env"]): { [name: string]: string } {
+  const values: [string, string][] = [];
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith(prefix) || name === prefix || value === undefined || value === "")
+      continue;
+    values.push([name.slice(prefix.length), value]);
+  }
+  return Object.fromEntries(values);
 }
 
 function textOf(
@@ -97,9 +113,16 @@ function textOf(
   return undefined;
 }
 
+/** Names that end in `_` are prefixes. */
 function unknownNames(env: EnvSource["env"], names: ReadonlySet<string>): string[] {
+  const prefixes = [...names].filter((name) => name.endsWith("_"));
   return Object.keys(env)
-    .filter((name) => name.startsWith("EDGEDAG_") && !names.has(name))
+    .filter(
+      (name) =>
+        name.startsWith("EDGEDAG_") &&
+        !names.has(name) &&
+        !prefixes.some((p) => name.startsWith(p)),
+    )
     .map((name) => {
       const near = nearest(name, [...names]);
       return `${name} is not a known variable${near === undefined ? "" : `; did you mean ${near}?`}`;

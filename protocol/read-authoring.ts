@@ -14,7 +14,8 @@ const optionFields: ReadonlySet<string> = new Set([
   ...["retries", "priority", "pool", "resources", "limits", "isolation", "allow_failure"],
   ...["description", "stdin", "inputs", "sandbox"],
 ]);
-const taskFields: ReadonlySet<string> = new Set([...optionFields, ...runKinds, "needs"]);
+// Not in `defaults`: a secret is given to the tasks that name it, one by one.
+const taskFields: ReadonlySet<string> = new Set([...optionFields, ...runKinds, "needs", "secrets"]);
 const exitFields: ReadonlySet<string> = new Set([...taskFields, "on"]);
 const headFields: ReadonlySet<string> = new Set([
   ...["edgedag", "dag", "description", "params", "pools", "concurrency", "timeout", "files"],
@@ -77,6 +78,7 @@ export function readTask(
     run: readRun(raw),
     args: pick("args"),
     env: readEnv([shared.env, defaults.env, raw.env]),
+    secrets: readSecrets(raw.secrets),
     stdin: pick("stdin"),
     inputs: pick("inputs"),
     outputs: pick("outputs"),
@@ -153,6 +155,33 @@ function readEnv(layers: unknown[]): unknown {
     for (const [name, value] of Object.entries(layer)) env.push([name, readScalar(value)]);
   }
   return env.length === 0 ? undefined : Object.fromEntries(env);
+}
+
+/** `[A]`, `{ A: name }` or `{ A: { secret, file } }`. */
+function readSecrets(value: unknown): unknown {
+  if (value === undefined) return undefined;
+  if (Array.isArray(value)) {
+    // A name that stands there twice is for people to see.
+    if (new Set(value).size < value.length) return unreadable;
+    return Object.fromEntries(
+      value.map((name) => [typeof name === "string" ? name : "", { secret: name }]),
+    );
+  }
+  if (!isMapping(value)) return unreadable;
+  const uses = Object.entries(value).map(([variable, use]) => [
+    variable,
+    readSecret(use, variable),
+  ]);
+  return Object.fromEntries(uses);
+}
+
+function readSecret(value: unknown, variable: string): unknown {
+  if (typeof value === "string") return { secret: value };
+  const read = renamed(value, { secret: "secret", file: "isFile" });
+  if (!isMapping(read)) return unreadable;
+  const { secret = variable, isFile } = read;
+  if (isFile !== undefined && typeof isFile !== "boolean") return unreadable;
+  return isFile === true ? { secret, isFile } : { secret };
 }
 
 function readWhen(value: unknown): unknown {

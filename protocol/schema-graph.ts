@@ -57,6 +57,13 @@ export const graphTask = z.strictObject({
     .record(part.variable, part.plainText)
     .meta({ examples: [{ TZ: "UTC" }] })
     .optional(),
+  secrets: z
+    .record(
+      part.variable,
+      z.strictObject({ secret: part.secretName, isFile: z.literal(true).optional() }),
+    )
+    .meta({ description: part.secretsAbout, examples: [{ PGPASSWORD: { secret: "db" } }] })
+    .optional(),
   stdin: part.stdin.optional(),
   inputs: part.inputs.optional(),
   outputs: part.outputs.optional(),

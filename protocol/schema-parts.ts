@@ -3,7 +3,7 @@
 // A check of our own carries its diagnostic code and remedy in `params`.
 import { z } from "zod";
 import type { DagCode } from "./codes.ts";
-import { languagePattern, syscallPattern, taskIdPattern } from "./dag.ts";
+import { languagePattern, secretPattern, syscallPattern, taskIdPattern } from "./dag.ts";
 import { functionPattern } from "./function-ref.ts";
 import { mountPathProblem, mountTargetProblem } from "./mount-path.ts";
 import { type FailureReason, type Fault, faultOf, sandboxLevels } from "./outcome.ts";
@@ -145,6 +145,19 @@ export const variable = z
     (text) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(text),
     own("E_DAG_FIELD", "is no name of a variable", "Use letters, digits and `_`."),
   );
+export const secretName = z
+  .string()
+  .refine(
+    (text) => secretPattern.test(text),
+    own(
+      "E_DAG_FIELD",
+      "is no name of a secret",
+      "Use letters, digits, `.`, `_` and `-`, at most 128, and no `.` or `-` first.",
+    ),
+  )
+  .meta({ pattern: secretPattern.source });
+export const secretsAbout =
+  "Secrets of the node that the task is given: variables that hold them, or the path of a file.";
 export const description = z
   .string()
   .meta({ description: "For people.", examples: ["Daily table"] });

@@ -101,6 +101,35 @@ const code = z
     examples: [{ language: "c", file: "main.c", args: ["{{ item }}"] }],
   });
 
+const secrets = z
+  .union([
+    z
+      .array(
+        z
+          .string()
+          .refine(
+            (text) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(text),
+            part.own(
+              "E_DAG_FIELD",
+              "is no name of a variable",
+              "Name the variable too: secrets: { DB_PASSWORD: db-password }.",
+            ),
+          ),
+      )
+      .refine(
+        (names) => new Set(names).size === names.length,
+        part.own("E_DAG_DUPLICATE", "names a secret twice", "Keep one of them."),
+      ),
+    z.record(
+      part.variable,
+      z.union([
+        part.secretName,
+        z.strictObject({ secret: part.secretName.optional(), file: z.boolean().optional() }),
+      ]),
+    ),
+  ])
+  .meta({ description: part.secretsAbout, examples: [["DB_PASSWORD"], { KEY: { file: true } }] });
+
 const options = {
   args: part.args.optional(),
   env: z
@@ -228,6 +257,7 @@ const taskFields = {
       examples: [["fetch", { task: "clean", on: "any" }]],
     })
     .optional(),
+  secrets: secrets.optional(),
   ...options,
 };
 

@@ -8,7 +8,8 @@ export function checkTasks({ document, places }: Draft, findings: Findings): voi
   for (const [node, { key, attributes }] of document.nodes.entries()) {
     if (findings.isFull) return;
     if (attributes.isolation === "none") checkUnconfined(attributes, addLevel);
-    const { sandbox, inputs } = attributes;
+    const { sandbox, inputs, secrets, env } = attributes;
+    if (secrets !== undefined) checkSecrets(Object.keys(secrets), env ?? {});
     if (sandbox !== undefined) {
       if (attributes.isolation === "none" || attributes.isolation === "subprocess") {
         if (Object.keys(sandbox).length > 0) {
@@ -26,6 +27,20 @@ export function checkTasks({ document, places }: Draft, findings: Findings): voi
         `${what}, and task \`${key}\` has isolation \`${attributes.isolation}\`.`,
         `Set \`isolation: ${level}\` or higher, or leave the field out.`,
       );
+    }
+
+    function checkSecrets(variables: readonly string[], env: { [name: string]: string }): void {
+      for (const variable of variables) {
+        const path = pathText(places.field(node, ["secrets", variable]));
+        if (Object.hasOwn(env, variable)) {
+          const message = `Task \`${key}\` has the variable \`${variable}\` from \`env\` and from a secret.`;
+          findings.add("E_DAG_DUPLICATE", path, message, "Keep one of them.");
+        }
+        if (variable.startsWith("EDGEDAG_") || variable === "PATH") {
+          const message = `The variable \`${variable}\` is the agent's own.`;
+          findings.add("E_DAG_FIELD", path, message, "Give the secret a variable of another name.");
+        }
+      }
     }
 
     function checkTargets(targets: readonly string[]): void {

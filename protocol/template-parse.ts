@@ -163,6 +163,12 @@ class Parser {
     if (name === "true" || name === "false") return { kind: "literal", value: name === "true" };
     if (name === "null") return { kind: "literal", value: null };
     if (!isRoot(name)) {
+      if (name === "secrets") {
+        return {
+          message: "Secrets are not known in templates: what a template gives is kept and shown.",
+          remedy: 'Name it in `secrets` of the task and read the variable, in a script as "$NAME".',
+        };
+      }
       const known = Object.keys(roots);
       return {
         message: `\`${name.slice(0, 80)}\` is not known in templates.`,

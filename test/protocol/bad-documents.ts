@@ -57,6 +57,46 @@ export const badDocuments: BadDocument[] = [
     findings: ["E_DAG_FIELD param"],
   },
   {
+    name: "a secret in a template",
+    text: task('shell: "echo {{ secrets.A }}"'),
+    findings: ["E_DAG_TEMPLATE tasks.a.shell"],
+  },
+  {
+    name: "a secret that is no variable",
+    text: task("shell: x, secrets: [db-password]"),
+    findings: ["E_DAG_FIELD tasks.a.secrets[0]"],
+  },
+  {
+    name: "a secret twice",
+    text: task("shell: x, secrets: [A, A]"),
+    findings: ["E_DAG_DUPLICATE tasks.a.secrets"],
+  },
+  {
+    name: "a secret that leads elsewhere",
+    text: task("shell: x, secrets: { A: ../shadow }"),
+    findings: ["E_DAG_FIELD tasks.a.secrets.A"],
+  },
+  {
+    name: "a secret in the place of a variable",
+    text: task("shell: x, env: { A: b }, secrets: [C, A]"),
+    findings: ["E_DAG_DUPLICATE tasks.a.secrets[1]"],
+  },
+  {
+    name: "a secret in the place of a variable of the agent",
+    text: task("shell: x, secrets: { EDGEDAG_STORE: a, PATH: b }"),
+    findings: ["E_DAG_FIELD tasks.a.secrets.EDGEDAG_STORE", "E_DAG_FIELD tasks.a.secrets.PATH"],
+  },
+  {
+    name: "secrets for all tasks",
+    text: task("shell: x", "dag: d\ndefaults: { secrets: [A] }"),
+    findings: ["E_DAG_FIELD defaults.secrets"],
+  },
+  {
+    name: "a secret of the serialized form",
+    text: graph([node("a", { secrets: { A: { secret: ".hidden" } } })]),
+    findings: ["E_DAG_FIELD nodes[0].attributes.secrets.A.secret"],
+  },
+  {
     name: "__proto__ as field",
     text: task('shell: x, args: {"__proto__": 1}'),
     findings: ["E_DAG_FIELD tasks.a.args.__proto__"],

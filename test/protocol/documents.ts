@@ -108,13 +108,24 @@ const isolated = fc.oneof(
   ),
 );
 
+const secrets = fc.oneof(
+  fc.constantFrom([], ["S_A"], ["S_A", "S_B"]),
+  fc.dictionary(
+    fc.constantFrom("S_A", "S_B"),
+    fc.constantFrom("db-password", "tls.key", {}, { secret: "x" }, { file: true }, { file: false }),
+  ),
+);
+
 /** Valid documents in the authoring form: needs lead only to earlier tasks. */
 export const authoring = fc
   .record({
-    tasks: fc.array(fc.tuple(run, options, fc.array(fc.nat(), { maxLength: 3 }), isolated), {
-      minLength: 1,
-      maxLength: 8,
-    }),
+    tasks: fc.array(
+      fc.tuple(run, options, fc.array(fc.nat(), { maxLength: 3 }), isolated, secrets),
+      {
+        minLength: 1,
+        maxLength: 8,
+      },
+    ),
     exits: fc.array(fc.tuple(run, options), { maxLength: 2 }),
     defaults: options,
     head: fc.record(
@@ -133,10 +144,10 @@ export const authoring = fc
     ...head,
     defaults,
     tasks: Object.fromEntries(
-      tasks.map(([run, options, needs, above], i) => {
+      tasks.map(([run, options, needs, above, secrets], i) => {
         const sources = i === 0 ? [] : [...new Set(needs.map((n) => n % i))];
         const list = sources.map((n) => (n % 2 === 0 ? `t${n}` : { task: `t${n}`, on: "any" }));
-        const own = { ...run, ...options, ...above };
+        const own = { ...run, ...options, ...above, secrets };
         return [`t${i}`, { ...own, ...(list.length > 0 ? { needs: list } : {}) }];
       }),
     ),
