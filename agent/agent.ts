@@ -32,6 +32,8 @@ import type { RunObserver } from "./run-observer.ts";
 import type { DagSource } from "./sandbox-config.ts";
 import { needsSandbox } from "./sandbox-plan.ts";
 import { realPath } from "./sandbox-settings.ts";
+import { NodeSecrets } from "./secrets/node-secrets.ts";
+import { checkSecrets } from "./secrets/run-secrets.ts";
 import type { Snippets } from "./snippets.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
@@ -169,6 +171,11 @@ export class Agent {
         gpu: gpus.count,
       },
       gpus,
+      secrets: new NodeSecrets({
+        folders: config.secretsDirs,
+        variables: config.secretValues,
+        hostEnv,
+      }),
       ships: config.master !== "",
       // The wall clock as it was at the start, moved on by a clock that never jumps.
       now: () => Math.round(performance.timeOrigin + performance.now()),
@@ -222,7 +229,7 @@ export class Agent {
 
   /**
    * Takes a run: from here on it survives the agent. Fails with E_RUN_ID (no name, or one that was
-   * used before), E_DAG_PARAM, E_DAG_ISOLATION, E_DAG_POLICY, E_DAG_LANGUAGE, E_SANDBOX, or E_STATE_*
+   * used before), E_DAG_PARAM, E_SECRET_*, E_DAG_ISOLATION, E_DAG_POLICY, E_DAG_LANGUAGE, E_SANDBOX, or E_STATE_*
    * when it cannot be written. The levels that the DAG asks for are tried first.
    */
   async accept(
@@ -232,7 +239,8 @@ export class Agent {
     source: DagSource,
   ): Promise<Result<null>> {
     const judged = await this.#judge(artifact.dag, source);
-    return this.#accept(run, artifact, given, judged);
+    const secrets = checkSecrets(artifact.dag, this.#shared.secrets);
+    return this.#accept(run, artifact, given, [...judged, ...secrets]);
   }
 
   /** What the levels, languages and policy of this node have against the document. */

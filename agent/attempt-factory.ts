@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Json } from "../protocol/json.ts";
 import type { Failure } from "../protocol/outcome.ts";
+import { secretSet } from "../protocol/secret-set.ts";
 import {
   type Evaluation,
   evaluate,
@@ -26,6 +27,7 @@ import type { RunFolders } from "./run-folders.ts";
 import { ResultGone, type RunResults } from "./run-results.ts";
 import { outputFiles } from "./sandbox-outputs.ts";
 import { needsSandbox, planSandbox, type SandboxSettings } from "./sandbox-plan.ts";
+import { type GivenSecrets, type RunSecrets, writeSecretFiles } from "./secrets/run-secrets.ts";
 import { planTask, type TaskPlan } from "./task-plan.ts";
 
 /** Inputs up to this many bytes go into the environment, larger ones into a file. */
@@ -43,9 +45,13 @@ export interface FactoryOptions {
   storeUrl: string;
   outputLimitBytes: number;
   sandbox: SandboxSettings;
+  /** Absent: no task of the run names any. */
+  secrets?: RunSecrets | undefined;
 }
 
-export type Made = { ok: true; spec: AttemptSpec } | { ok: false; failure: Failure };
+export type Made =
+  /** `cleanUp`: when the attempt is over, however it ended. */
+  { ok: true; spec: AttemptSpec; cleanUp?: () => void } | { ok: false; failure: Failure };
 
 export class AttemptFactory {
   readonly #options: FactoryOptions;
@@ -158,9 +164,15 @@ export class AttemptFactory {
     const task = state.taskOf(instance);
     const scope = this.#scope(instance, attempt);
     const { run } = task;
-    if (needsSandbox(task)) return this.#makeSandboxed(instance, attempt, scope, gpus);
+    const given = this.#options.secrets?.of(task);
+    if (typeof given === "string") {
+      return { ok: false, failure: { reason: "backend", backend: "local", detail: given } };
+    }
+    if (needsSandbox(task)) {
+      return this.#makeSandboxed({ instance, attempt, scope, gpus, given });
+    }
     if (run.kind === "python" || run.kind === "node") {
-      return this.#makeCall({ instance, attempt, scope, behind, gpus });
+      return this.#makeCall({ instance, attempt, scope, behind, gpus, given });
     }
     const env = this.#taskEnv(instance, scope, gpus);
     if (!env.ok) return badTemplate(env.detail);
@@ -173,6 +185,7 @@ export class AttemptFactory {
     const resultPath = join(folders.shm, `${key}.result`);
     const stdinPath = join(folders.shm, `${key}.stdin`);
     if (stdin.value !== undefined) writeFileSync(stdinPath, stdin.value, { mode: 0o600 });
+    const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
     const process: ProcessSpec = {
       argv: argv.value,
       env: {
@@ -182,6 +195,7 @@ export class AttemptFactory {
         EDGEDAG_RESULT: resultPath,
         ...this.#inputsEnv(instance, key),
         ...env.value,
+        ...secret?.env,
       },
       cwd: folders.work,
       graceMs: task.graceMs,
@@ -191,7 +205,11 @@ export class AttemptFactory {
       ...rlimitsOf(task.limits),
     };
     const largePath = join(folders.shm, `${key}.json`);
-    return { ok: true, spec: { kind: "process", process, resultPath, largePath } };
+    return {
+      ok: true,
+      spec: { kind: "process", process, resultPath, largePath },
+      ...(secret === undefined ? {} : { cleanUp: secret.remove }),
+    };
   }
 
   #makeCall({
@@ -200,12 +218,14 @@ export class AttemptFactory {
     scope,
     behind,
     gpus,
+    given,
   }: {
     instance: Instance;
     attempt: number;
     scope: TemplateScope;
     behind: ((task: string) => CallHandle | undefined) | undefined;
     gpus: string | undefined;
+    given: GivenSecrets | undefined;
   }): Made {
     const { state, run, folders, results } = this.#options;
     const task = state.taskOf(instance);
@@ -239,11 +259,16 @@ export class AttemptFactory {
     }
     const item = this.#itemValue(instance);
     if ("item" in item) item.item = escapeRefs(item.item);
+    const key = `${state.keyOf(instance)}#${attempt}`;
+    const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
+    const hasOwn = plan.env.length > 0 || gpus !== undefined || secret !== undefined;
     return {
       ok: true,
+      ...(secret === undefined ? {} : { cleanUp: secret.remove }),
       spec: {
         kind: "call",
         runtime: task.run.kind,
+        ...(secret === undefined ? {} : { group: `${run}\n${secretSet(task)}` }),
         call: {
           task: state.keyOf(instance),
           attempt,
@@ -256,7 +281,7 @@ export class AttemptFactory {
           ...(args === undefined ? {} : { args: args.value as { [name: string]: Json } }),
           inputs: { params: this.#callParams, needs, ...item },
           env: this.#callEnv,
-          ...(plan.env.length === 0 && gpus === undefined ? {} : { own: env.value }),
+          ...(hasOwn ? { own: { ...env.value, ...secret?.env } } : {}),
           cwd: folders.work,
           graceMs: task.graceMs,
           ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
@@ -265,12 +290,19 @@ export class AttemptFactory {
     };
   }
 
-  #makeSandboxed(
-    instance: Instance,
-    attempt: number,
-    scope: TemplateScope,
-    gpus: string | undefined,
-  ): Made {
+  #makeSandboxed({
+    instance,
+    attempt,
+    scope,
+    gpus,
+    given,
+  }: {
+    instance: Instance;
+    attempt: number;
+    scope: TemplateScope;
+    gpus: string | undefined;
+    given: GivenSecrets | undefined;
+  }): Made {
     const { run, state, folders, sandbox } = this.#options;
     const task = state.taskOf(instance);
     const plan = this.plan(instance);
@@ -304,6 +336,7 @@ export class AttemptFactory {
         files: this.#sandboxFiles(instance, inputs),
         inputs: this.#inputs(instance),
         mounts: mounts.value,
+        secrets: given,
       },
       {
         run,

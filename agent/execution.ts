@@ -12,6 +12,7 @@ import { Executor } from "./exec/attempt.ts";
 import { findLauncher } from "./exec/launcher/find.ts";
 import { LauncherKeeper } from "./exec/launcher/keeper.ts";
 import type { ProcessStarter } from "./exec/launcher/process.ts";
+import { PoolGroups } from "./exec/workers/pool-groups.ts";
 import { WorkerPool } from "./exec/workers/worker-pool.ts";
 import { WorkerServer } from "./exec/workers/worker-server.ts";
 import { LazyIsolation } from "./lazy-isolation.ts";
@@ -47,27 +48,31 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
   const python = new PythonProgram(config.python === "" ? "python3" : config.python, baseEnv);
   const isBundled = !import.meta.url.endsWith(".ts");
   const shared = { launcher: starter, server, env: baseEnv, cwd: "/", size: config.slots };
-  const pools = {
-    python: new WorkerPool({
-      ...shared,
-      runtime: "python",
-      argv: () => [python.path, "-u", pythonRunnerPath(root)],
-    }),
-    node: new WorkerPool({
-      ...shared,
-      // A bundled runner does not lie where the SDK could be found from it.
-      env: isBundled
-        ? { ...baseEnv, EDGEDAG_NODE_SDK: join(nodeSdkPath(root), "index.js") }
-        : baseEnv,
-      runtime: "node",
-      argv: [
-        process.execPath,
-        "--disable-warning=ExperimentalWarning",
-        "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON",
-        nodeRunnerPath(root, isBundled),
-      ],
-    }),
+  const makePool = {
+    python: () =>
+      new WorkerPool({
+        ...shared,
+        runtime: "python",
+        argv: () => [python.path, "-u", pythonRunnerPath(root)],
+      }),
+    node: () =>
+      new WorkerPool({
+        ...shared,
+        // A bundled runner does not lie where the SDK could be found from it.
+        env: isBundled
+          ? { ...baseEnv, EDGEDAG_NODE_SDK: join(nodeSdkPath(root), "index.js") }
+          : baseEnv,
+        runtime: "node",
+        argv: [
+          process.execPath,
+          "--disable-warning=ExperimentalWarning",
+          "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON",
+          nodeRunnerPath(root, isBundled),
+        ],
+      }),
   };
+  const pools = { python: makePool.python(), node: makePool.node() };
+  const groups = new PoolGroups((runtime) => makePool[runtime]());
   const isolation = new LazyIsolation(
     keeper === undefined
       ? undefined
@@ -90,6 +95,7 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
   const executor = new Executor({
     launcher: starter,
     pools,
+    groups,
     sandboxed: (spec, listener) => isolation.start(spec, listener),
   });
   return {
@@ -116,7 +122,7 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
       },
       close: async () => {
         await isolation.close();
-        await Promise.all([pools.python.close(), pools.node.close()]);
+        await Promise.all([pools.python.close(), pools.node.close(), groups.close()]);
         await starter.close();
         await server.close();
       },

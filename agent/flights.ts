@@ -7,10 +7,11 @@ import type { RunState } from "./core/run-state.ts";
 import type { Attempt, AttemptEnd, Executor } from "./exec/attempt.ts";
 import type { GpuShare, Gpus } from "./gpus.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
-import type { LogStream, RunLog } from "./log/run-log.ts";
+import type { RunLog } from "./log/run-log.ts";
 import { Percentiles } from "./percentiles.ts";
 import { noFacts } from "./run-report.ts";
 import { dropOutputs, publishOutputs } from "./sandbox-outputs.ts";
+import type { Mask } from "./secrets/mask.ts";
 
 export type StartAttempt = Extract<Command, { type: "start-attempt" }>;
 export type StopAttempt = Extract<Command, { type: "stop-attempt" }>;
@@ -21,6 +22,8 @@ export interface FlightsOptions {
   executor: Executor;
   log: RunLog;
   gpus: Gpus;
+  /** Of a run with secrets. */
+  mask: Mask | undefined;
   /** The run's working folder. */
   work: string;
   /** Unix milliseconds that never jump. */
@@ -33,13 +36,19 @@ export interface FlightsOptions {
   wrote(): void;
 }
 
+/** Where one stream of an attempt goes. */
+interface Output {
+  write(bytes: Buffer): void;
+  end(): void;
+}
+
 /** An attempt in flight, as the shell sees it. */
 interface InFlight {
   instance: Instance;
   number: number;
   attempt: Attempt | undefined;
-  stdout: LogStream | undefined;
-  stderr: LogStream | undefined;
+  stdout: Output | undefined;
+  stderr: Output | undefined;
   /** When that ended which made this attempt possible; Unix milliseconds with fractions. */
   cause: number | undefined;
   /** Unix milliseconds with fractions, once it has ended. */
@@ -53,6 +62,8 @@ interface InFlight {
   artifacts: string[] | undefined;
   /** It does not count on what it was handed out behind. */
   isFree: boolean;
+  /** Takes away what only the attempt may have. */
+  cleanUp: (() => void) | undefined;
 }
 
 export class Flights {
@@ -91,6 +102,7 @@ export class Flights {
       gpu: undefined,
       artifacts: undefined,
       isFree: isFree === true,
+      cleanUp: undefined,
     };
     this.#inFlight.set(task, entry);
     // The one before may have ended already, with its end still in the inbox: held until then.
@@ -140,7 +152,10 @@ export class Flights {
 
   /** Kills everything; nothing more is told of it. */
   abandon(): void {
-    for (const entry of this.#inFlight.values()) entry.attempt?.stop(0);
+    for (const entry of this.#inFlight.values()) {
+      entry.attempt?.stop(0);
+      entry.cleanUp?.();
+    }
     this.#inFlight.clear();
   }
 
@@ -167,19 +182,59 @@ export class Flights {
       this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
       return;
     }
+    entry.cleanUp = made.cleanUp;
     entry.attempt = executor.start(
       made.spec,
       {
         // Not when it is sent off: it may wait behind others, and come back without having begun.
         started: () => this.#options.started(key, number),
         output: (stream, bytes) => {
-          entry[stream] ??= log.stream(key, number, stream);
+          entry[stream] ??= this.#output(log.stream(key, number, stream));
           entry[stream].write(bytes);
           this.#options.wrote();
         },
-        ended: (end) => this.#settleOutputs(entry, end),
+        ended: (end) => this.#settle(entry, end),
       },
       behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
+    );
+  }
+
+  /** Masked before it is cut into lines. */
+  #output(log: Output): Output {
+    const { mask } = this.#options;
+    if (mask === undefined) return log;
+    const stream = mask.stream((bytes) => {
+      log.write(bytes);
+      this.#options.wrote();
+    });
+    return {
+      write: (bytes) => stream.write(bytes),
+      end: () => {
+        stream.end();
+        log.end();
+      },
+    };
+  }
+
+  /** A large result that holds a secret is rewritten before anybody hears of it. */
+  #settle(entry: InFlight, end: AttemptEnd | "returned"): void {
+    const { mask } = this.#options;
+    const file = end === "returned" ? undefined : end.file;
+    if (mask === undefined || end === "returned" || file === undefined) {
+      this.#settleOutputs(entry, end);
+      return;
+    }
+    mask.file(file.path).then(
+      (sizeBytes) => {
+        const clean = sizeBytes === undefined ? file : { ...file, sizeBytes };
+        this.#settleOutputs(entry, { ...end, file: clean });
+      },
+      (error: unknown) => {
+        const detail = `the result cannot be looked at for secrets: ${String(error)}`;
+        const { file: _, ...others } = end;
+        const outcome = { kind: "failed", failure: { reason: "bad-result", detail } } as const;
+        this.#settleOutputs(entry, { ...others, outcome });
+      },
     );
   }
 
@@ -190,7 +245,7 @@ export class Flights {
       this.#ended(entry, end);
       return;
     }
-    const { state, log, work } = this.#options;
+    const { state, log, work, mask } = this.#options;
     const key = state.keyOf(entry.instance);
     const settle = async () => {
       if (end.outcome.kind !== "succeeded") {
@@ -198,6 +253,10 @@ export class Flights {
         return;
       }
       const lost = await publishOutputs(work, outputs.artifacts);
+      const named = outputs.artifacts
+        .filter(({ path }) => mask?.hasSecret(path) === true)
+        .map(({ path }) => ({ path, why: "its name holds a secret" }));
+      lost.push(...named);
       for (const { path, why } of [...outputs.refused, ...lost]) {
         log.agent("warn", `${key}: ${JSON.stringify(path)} was not kept: ${why}`);
       }
@@ -218,6 +277,8 @@ export class Flights {
     entry.gpu?.release();
     entry.stdout?.end();
     entry.stderr?.end();
+    entry.cleanUp?.();
+    entry.cleanUp = undefined;
     // Taken back by the scheduler in the meantime: what a worker says of it no longer matters.
     if (this.#inFlight.get(instance) !== entry) return;
     if (end === "returned" && this.#options.state.stateOf(instance).id === "handed") {
@@ -232,7 +293,11 @@ export class Flights {
       post({ type: "attempt-returned", task: instance, attempt: number, now: now() });
       return;
     }
-    const { outcome, facts, result, file } = end;
+    const { mask } = this.#options;
+    const { facts, file } = end;
+    const outcome = mask === undefined ? end.outcome : mask.outcome(end.outcome);
+    const result =
+      mask === undefined || end.result === undefined ? end.result : mask.json(end.result);
     const by = entry.stoppedBy;
     const { startedAt, wallMs } = facts;
     if (startedAt !== undefined) {

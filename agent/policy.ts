@@ -43,6 +43,10 @@ export function checkPolicy(input: PolicyInput): Diagnostic[] {
     checkLevel(input, attributes.isolation, add);
     checkLanguage(input, attributes, add);
     checkSandbox(input, attributes, add);
+    if (input.source === "snippet" && attributes.secrets !== undefined) {
+      const remedy = "Leave them out: secrets are for DAGs.";
+      add("E_DAG_POLICY", ["secrets"], "names secrets of the node", remedy);
+    }
   }
   return findings.diagnostics();
 }

@@ -23,6 +23,8 @@ import type { RunObserver } from "./run-observer.ts";
 import { RunReport } from "./run-report.ts";
 import { RunResults } from "./run-results.ts";
 import { sandboxSettings } from "./sandbox-settings.ts";
+import type { NodeSecrets } from "./secrets/node-secrets.ts";
+import { RunSecrets } from "./secrets/run-secrets.ts";
 import type { StoreHost } from "./store/store-host.ts";
 
 export interface RunPlan {
@@ -52,6 +54,7 @@ export interface SharedParts {
   templateEnv: Readonly<Record<string, string>>;
   capacity: Capacity;
   gpus: Gpus;
+  secrets: NodeSecrets;
   ships: boolean;
   now(): number;
   commit(): void;
@@ -79,6 +82,8 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
   const { run, artifact, digest, params, events } = plan;
   const { stateDir } = config;
   const recordedUpTo = journal.logPosition(run);
+  const secrets = RunSecrets.open(artifact.dag, shared.secrets);
+  const mask = secrets?.mask;
   const log = RunLog.open({
     stateDir,
     run,
@@ -87,6 +92,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     onChunk: (chunk) => {
       journal.recordLogChunk({ run, time: Date.now(), ...chunk });
     },
+    mask,
     isHeld: (segment) => journal.holdsSegment(run, segment),
     onProblem: (problem) => shared.onProblem(`${problem.message}. ${problem.remedy}`),
     ...(recordedUpTo === undefined ? {} : { recordedUpTo }),
@@ -109,6 +115,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     storeUrl: config.storeUrl,
     outputLimitBytes: config.outputLimitBytes,
     sandbox: sandboxSettings(config, shared.baseEnv, artifact.files),
+    secrets,
   });
   const kept = events.flatMap((event) => (event.type === "object-kept" ? event.key : []));
   const report = new RunReport(
@@ -117,6 +124,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       journal,
       folders,
       ships: shared.ships,
+      mask,
       onObject: (key) => host.objectKept(key),
       onRecord: shared.commit,
       onProblem: (text) => log.value.agent("warn", text),
@@ -137,6 +145,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     observer: ends.observer,
     capacity: shared.capacity,
     gpus: shared.gpus,
+    mask,
     work: folders.work,
     now: shared.now,
     random: Math.random,
@@ -173,6 +182,13 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       },
       close: () => {
         report.close();
+        if (secrets !== undefined) {
+          secrets.close();
+          // Their workers have seen them.
+          executor
+            .closeGroups()
+            .catch((error: unknown) => shared.onProblem(`workers of ${run}: ${String(error)}`));
+        }
         closeRunFolders(folders);
       },
     },

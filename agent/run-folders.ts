@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
+import { secretFileEnding } from "./secrets/run-secrets.ts";
 
 export interface RunFolders {
   root: string;
@@ -26,6 +27,8 @@ export interface FolderOptions {
   nodeSdk: string;
 }
 
+const leftEndings = [".result", ".stdin", secretFileEnding];
+
 /** Creates what is missing; what an earlier start of the same run left stays. */
 export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOptions): RunFolders {
   const root = runDir(stateDir, run);
@@ -43,7 +46,7 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
   }
   // Left by attempts that nothing is known of: the next ones may get the same numbers.
   for (const name of readdirSync(folders.shm)) {
-    if (name.endsWith(".result") || name.endsWith(".stdin"))
+    if (leftEndings.some((ending) => name.endsWith(ending)))
       rmSync(join(folders.shm, name), { recursive: true });
   }
   // A package.json of somebody else's above the state folder must not decide how tasks are read.

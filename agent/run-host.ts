@@ -19,6 +19,7 @@ import type { RunLog } from "./log/run-log.ts";
 import type { RunChannel, RunObserver } from "./run-observer.ts";
 import { noFacts, type RunReport } from "./run-report.ts";
 import type { RunResults } from "./run-results.ts";
+import type { Mask } from "./secrets/mask.ts";
 import { readTaskMessage } from "./task-messages.ts";
 
 export interface RunHostOptions {
@@ -35,6 +36,8 @@ export interface RunHostOptions {
   observer: RunObserver;
   capacity: Capacity;
   gpus: Gpus;
+  /** Of a run with secrets. */
+  mask: Mask | undefined;
   /** The run's working folder. */
   work: string;
   /** Unix milliseconds that never jump. */
@@ -74,13 +77,14 @@ export class RunHost {
   constructor(options: RunHostOptions) {
     this.#options = options;
     this.#startedAt = options.now();
-    const { state, factory, executor, log, gpus, work, now, random } = options;
+    const { state, factory, executor, log, gpus, mask, work, now, random } = options;
     this.#flights = new Flights({
       state,
       factory,
       executor,
       log,
       gpus,
+      mask,
       work,
       now,
       random,
@@ -213,7 +217,7 @@ export class RunHost {
   /** A publication by a task on the run's store. */
   published(channel: string, message: string): void {
     if (this.#isOver) return;
-    const { log, journal, report, observer, now, state } = this.#options;
+    const { log, journal, report, observer, now, state, mask } = this.#options;
     if (state.isWanted(channel)) this.#post({ type: "event-published", channel, now: now() });
     const read = readTaskMessage(channel, message);
     if (read === undefined) return;
@@ -224,8 +228,11 @@ export class RunHost {
       const { type, ...line } = read;
       log.task(line);
     } else if (read.type === "progress") {
+      if (mask !== undefined && read.text !== undefined) read.text = mask.text(read.text);
       report.progress(read.task, read.attempt, read);
       observer.progress?.(read.task, read.fraction, read.text);
+    } else if (mask?.hasSecret(`${read.name ?? ""}\n${read.path}`) === true) {
+      this.#line("warn", `${read.task}: an artifact was not kept: its name holds a secret`);
     } else {
       const { type, ...artifact } = read;
       journal.append(this.run, [{ type: "artifact-named", ...artifact }]);

@@ -11,6 +11,7 @@ import type { AttemptEnd, ResultFile } from "./exec/attempt.ts";
 import type { Journal } from "./journal/journal.ts";
 import { copyAndDigest, type Digest, openInside } from "./kept-files.ts";
 import type { RunFolders } from "./run-folders.ts";
+import type { Mask } from "./secrets/mask.ts";
 
 /** An attempt is reported as started when it still runs after this time. */
 const startedAfterMs = 100;
@@ -32,6 +33,8 @@ export interface ReportOptions {
   folders: RunFolders;
   /** False: no master is configured; artifacts are still listed, nothing is copied. */
   ships: boolean;
+  /** Of a run with secrets. */
+  mask?: Pick<Mask, "hasSecret"> | undefined;
   /** Says that an object is on record, so that a restart does not record it again. */
   onObject(key: string): void;
   /** Something to commit came up outside of a turn. */
@@ -194,6 +197,10 @@ export class RunReport {
     const { task, attempt, name } = file;
     const object = { kind: "artifact", task, attempt, name } as const;
     if (this.#recorded.has(keyOf(object))) return;
+    if (this.#options.mask?.hasSecret(name) === true) {
+      onProblem(`${task}: an artifact was not kept: its name holds a secret`);
+      return;
+    }
     await using opened = await openInside(folders.work, file.path);
     if (opened.handle === undefined) {
       onProblem(`${task}: ${name} is not an artifact: ${opened.problem}`);

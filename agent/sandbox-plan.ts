@@ -27,6 +27,7 @@ export interface Evaluated {
   inputs: Json;
   /** With their real paths. */
   mounts: readonly Mount[];
+  secrets?: SandboxSpec["secrets"];
 }
 
 /** What all sandboxes of a run share. */
@@ -90,6 +91,7 @@ export function planSandbox(
     runId: run,
     env: { ...sharedEnv, EDGEDAG_DAG_NAME: dagName, ...evaluated.env },
     inputs: evaluated.inputs,
+    ...(evaluated.secrets === undefined ? {} : { secrets: evaluated.secrets }),
     ...(evaluated.stdin === undefined ? {} : { stdin: evaluated.stdin }),
     files: evaluated.files,
     limits: limitsOf(limits, defaults),

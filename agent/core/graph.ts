@@ -2,6 +2,7 @@
 // changes while it runs (order, remaining path, lanes). Built once from the document; no I/O.
 
 import type { DagDocument, EdgeCondition, TaskAttributes } from "../../protocol/dag.ts";
+import { secretSet } from "../../protocol/secret-set.ts";
 import { at } from "./at.ts";
 
 const conditionCodes = { success: 0, failure: 1, any: 2 } as const satisfies Record<
@@ -52,6 +53,7 @@ export function buildGraph(document: DagDocument): RunGraph {
   const queueLanes = new Int32Array(size);
   const functions = new Int32Array(size);
   const functionNumbers = new Map<string, number>();
+  const secretLanes = new Map<string, Lane>();
   const isExit = new Uint8Array(size);
   const pools = { ...document.attributes.pools };
   let exitCount = 0;
@@ -59,7 +61,7 @@ export function buildGraph(document: DagDocument): RunGraph {
     ids[i] = node.key;
     tasks[i] = node.attributes;
     indexOf.set(node.key, i);
-    const lane = queueLaneOf(node.attributes);
+    const lane = queueLaneOf(node.attributes, secretLanes);
     queueLanes[i] = lane;
     lanes[i] = node.attributes.map === undefined ? lane : 0;
     if (lane !== 0) {
@@ -139,7 +141,7 @@ export function isSatisfied(
 
 // Tasks of one lane may be handed to one worker without asking in between. What waits for
 // something other than its predecessor (a pool, an event, an evaluation) stays out of every lane.
-function queueLaneOf(task: TaskAttributes): Lane {
+function queueLaneOf(task: TaskAttributes, secretLanes: Map<string, Lane>): Lane {
   const { run } = task;
   if (run.kind !== "python" && run.kind !== "node") return 0;
   if (task.isolation !== "none" || task.exit !== undefined) return 0;
@@ -149,7 +151,14 @@ function queueLaneOf(task: TaskAttributes): Lane {
     return 0;
   // A timeout is counted from the start of the attempt, which only a round trip makes known.
   if (task.timeoutMs !== undefined) return 0;
-  return run.kind === "python" ? 1 : 2;
+  const plain = run.kind === "python" ? 1 : 2;
+  const secrets = secretSet(task);
+  if (secrets === undefined) return plain;
+  // Workers that have been given secrets are for tasks with the same ones.
+  const name = `${plain}\n${secrets}`;
+  const lane = secretLanes.get(name) ?? secretLanes.size + 3;
+  secretLanes.set(name, lane);
+  return lane;
 }
 
 interface Rows {

@@ -14,6 +14,7 @@ import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
 import type { SandboxOutputs, SandboxSpec } from "./isolation/sandbox-spec.ts";
 import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
+import type { PoolGroups } from "./workers/pool-groups.ts";
 import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
 
 /** Results above this many bytes of JSON text travel as files. */
@@ -34,7 +35,13 @@ export type AttemptSpec =
       resultPath: string;
       largePath: string;
     }
-  | { kind: "call"; runtime: "python" | "node"; call: CallSpec }
+  | {
+      kind: "call";
+      runtime: "python" | "node";
+      call: CallSpec;
+      /** Calls of a group have workers of their own. */
+      group?: string;
+    }
   | { kind: "sandboxed"; sandboxed: SandboxSpec };
 
 export interface AttemptEnd {
@@ -71,6 +78,7 @@ export interface Behind {
 export interface ExecutorParts {
   launcher: Pick<Launcher, "spawn" | "flush">;
   pools: { readonly [runtime in "python" | "node"]: WorkerPool };
+  groups: PoolGroups;
   /** Carries out what needs a sandbox; absent: this node has none. */
   sandboxed?(spec: SandboxSpec, listener: AttemptListener): Attempt;
 }
@@ -98,6 +106,12 @@ export class Executor {
     this.#parts.launcher.flush();
     this.#parts.pools.python.flush();
     this.#parts.pools.node.flush();
+    this.#parts.groups.flush();
+  }
+
+  /** Ends the workers of all groups. */
+  async closeGroups(): Promise<void> {
+    await this.#parts.groups.close();
   }
 
   #startProcess(spec: AttemptSpec & { kind: "process" }, listener: AttemptListener): Attempt {
@@ -126,11 +140,12 @@ export class Executor {
   }
 
   #startCall(
-    { runtime, call }: AttemptSpec & { kind: "call" },
+    { runtime, call, group }: AttemptSpec & { kind: "call" },
     listener: AttemptListener,
     behind: Behind | undefined,
   ): Attempt {
-    const pool = this.#parts.pools[runtime];
+    const { pools, groups } = this.#parts;
+    const pool = group === undefined ? pools[runtime] : groups.pool(group, runtime);
     let isStopped = false;
     const callListener = {
       started: (at: number) => listener.started({ at }),

@@ -4,6 +4,7 @@
 // nothing, lines are counted and dropped rather than kept, and a line says so later.
 
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
+import type { Json } from "../../protocol/json.ts";
 import type { LogLevel, LogLine } from "../../protocol/log.ts";
 import { runLogDir } from "../../protocol/state-paths.ts";
 import { LineSplitter } from "./line-splitter.ts";
@@ -27,6 +28,8 @@ export interface RunLogOptions {
   onChunk(chunk: LogChunk): void;
   /** True while the master still needs the segment. */
   isHeld(segment: number): boolean;
+  /** Applied to what is no output of a process: text and fields of messages and of the agent. */
+  mask?: { text(text: string): string; json(value: Json): Json } | undefined;
   /** The disk did not take lines, or unshipped segments had to go. */
   onProblem?(problem: Diagnostic): void;
   /** Lines that were written but not recorded before a crash are recorded again from here on. */
@@ -174,7 +177,8 @@ export class RunLog {
     this.#writer.putLine(prefix, this.#seq, line, how);
   }
 
-  #putObject(line: Omit<LogLine, "time" | "seq">): void {
+  #putObject(given: Omit<LogLine, "time" | "seq">): void {
+    const line = this.#masked(given);
     if (this.#isClosed) {
       return;
     }
@@ -192,6 +196,18 @@ export class RunLog {
     const short = { ...bare, text, fields: { dropped: "fields larger than a log chunk" } };
     this.#writer.putJson(JSON.stringify({ time: this.#now(), seq: this.#seq + 1, ...short }));
     this.#seq += 1;
+  }
+
+  #masked(line: Omit<LogLine, "time" | "seq">): Omit<LogLine, "time" | "seq"> {
+    const { mask } = this.#options;
+    if (mask === undefined) return line;
+    const { text, fields, ...others } = line;
+    return {
+      ...others,
+      ...(text === undefined ? {} : { text: mask.text(text) }),
+      // JSON as well, by whomever it was made.
+      ...(fields === undefined ? {} : { fields: mask.json(fields as Json) as typeof fields }),
+    };
   }
 
   #makeRoom(): boolean {

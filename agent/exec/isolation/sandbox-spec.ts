@@ -44,6 +44,11 @@ export interface SandboxSpec {
   env: Readonly<Record<string, string>>;
   /** What the SDK finds: params, needs, item. */
   inputs: Json;
+  /** For the task's own program, not for its compiler. A variable of a file names its path inside. */
+  secrets?: {
+    env: Readonly<Record<string, string>>;
+    files: readonly { variable: string; content: Uint8Array }[];
+  };
   stdin?: Uint8Array | string;
   files: readonly InputFile[];
   /** Empty ones that it finds in its working folder. */

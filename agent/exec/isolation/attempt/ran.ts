@@ -43,6 +43,8 @@ export interface RunContext {
   env: Readonly<Record<string, string>>;
   /** As the inside sees it. */
   stdinPath: string | undefined;
+  /** Over `env`, of the task itself. */
+  secretEnv?: Readonly<Record<string, string>> | undefined;
   listener: RunListener;
 }
 

@@ -58,7 +58,8 @@ export function runCode(
       const argv = commandOf(language.compile, places, [], programs);
       const { compileTimeoutMs } = context.spec;
       compiled = await start(
-        runCommand({ ...context, env, stdinPath: undefined }, argv, {
+        // The compiler has no use for what is only the program's.
+        runCommand({ ...context, env, stdinPath: undefined, secretEnv: undefined }, argv, {
           onlyStream: "stderr",
           ...(compileTimeoutMs === undefined ? {} : { timeoutMs: compileTimeoutMs }),
         }),

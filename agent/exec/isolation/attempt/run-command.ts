@@ -13,7 +13,7 @@ export interface CommandOptions {
 }
 
 export function runCommand(
-  { box, spec, env, stdinPath, listener }: RunContext,
+  { box, spec, env, secretEnv, stdinPath, listener }: RunContext,
   argv: readonly string[],
   options: CommandOptions = {},
 ): Running {
@@ -21,7 +21,7 @@ export function runCommand(
   const timeoutMs = options.timeoutMs ?? spec.timeoutMs;
   const processSpec: ProcessSpec = {
     argv,
-    env,
+    env: secretEnv === undefined ? env : { ...env, ...secretEnv },
     cwd: box.inside.work,
     timeoutMs,
     graceMs: spec.graceMs,

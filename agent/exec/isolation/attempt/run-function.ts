@@ -22,7 +22,7 @@ export async function takeRunner(
 }
 
 export function runFunction(
-  { box, spec, env, listener }: RunContext,
+  { box, spec, env, secretEnv, listener }: RunContext,
   run: FunctionRun,
   runner: OneCall,
 ): Running {
@@ -41,7 +41,7 @@ export function runFunction(
       function: run.function ?? "",
       ...(run.args === undefined ? {} : { args: escapeAll(run.args) }),
       ...(isObject(spec.inputs) ? { inputs: escapeAll(spec.inputs) } : {}),
-      env,
+      env: secretEnv === undefined ? env : { ...env, ...secretEnv },
       cwd: box.inside.work,
       timeoutMs,
       graceMs,

@@ -24,6 +24,7 @@ import { buildFolder, placesOf, runCode, type UsedLanguage } from "./run-code.ts
 import { runCommand } from "./run-command.ts";
 import { runFunction, takeRunner } from "./run-function.ts";
 import { SampleRing } from "./samples.ts";
+import { giveSecrets } from "./secret-files.ts";
 
 export interface AttemptParts {
   take(spec: SandboxSpec): Promise<WarmBox<OneCall>>;
@@ -151,7 +152,11 @@ class Sandboxed implements SandboxAttempt {
       EDGEDAG_ATTEMPT: String(spec.attempt),
       EDGEDAG_SHM: inside.io,
     };
-    const context: RunContext = { box, spec, env, stdinPath, listener: this.#runListener() };
+    const given = await giveSecrets(box, spec);
+    if (given.problem !== undefined) return this.#refuse(given.problem);
+    const { env: secretEnv } = given;
+    const listener = this.#runListener();
+    const context: RunContext = { box, spec, env, secretEnv, stdinPath, listener };
     if (run.kind === "function") {
       if (problem !== undefined) return this.#refuse(problem);
       const runner = await takeRunner(context, run, worker);

@@ -62,8 +62,9 @@ export async function writeIoFile(
   { io, uid }: Pick<BoxFolder, "io" | "uid">,
   name: string,
   content: Uint8Array | string,
+  mode = 0o644,
 ): Promise<InputProblem | undefined> {
-  return await attempt(name, () => writeNew(join(io, name), content, { mode: 0o644, uid }));
+  return await attempt(name, () => writeNew(join(io, name), content, { mode, uid }));
 }
 
 async function attempt(
