@@ -32,6 +32,10 @@ export interface AgentLinkOptions {
   drain(): void;
   refused(code: string, detail: string): void;
   acked(): void;
+  /** Records were lost on this node's disk. */
+  lost(text: string): void;
+  /** What the thread cannot read; undefined: it can again. */
+  unreadable(problem: string | undefined): void;
 }
 
 /** `http://host:8700` is `ws://host:8700/link`; a path that is given stays. */
@@ -114,10 +118,45 @@ export function startLink(options: AgentLinkOptions): Link {
       },
       behind: (acked, firstHeldSeq) =>
         say("warn", `the master has lost records ${acked + 1} to ${firstHeldSeq - 1} of this node`),
+      damaged: (detail) => {
+        const repaired = repair(journal);
+        if (repaired.ok) {
+          const { lost, folder } = repaired.value;
+          const copy = lost === 0 ? "it was read well the second time" : `a copy is in ${folder}`;
+          options.lost(`E_STATE_CORRUPT: the journal was damaged: ${detail}; ${copy}`);
+        } else report(repaired);
+        // Read again, from the row that was put in its place.
+        setTimeout(() => link.renumbered(), repaired.ok ? 0 : repairRetryMs).unref();
+      },
+      unreadable: (problem) => {
+        if (problem === undefined) {
+          options.unreadable(undefined);
+          return;
+        }
+        options.unreadable(
+          `E_STATE_IO: the outbox cannot be read: ${problem.detail} (${diskRemedy})`,
+        );
+        // The kernel may have dropped what it could not write.
+        if (problem.isSync) report(journal.rewrite());
+      },
       problem: (problem) => say("error", `${problem.code}: ${problem.message}. ${problem.remedy}`),
     },
   );
   return link;
+}
+
+const repairRetryMs = 1000;
+const diskRemedy = "Check the disk; the link tries again by itself.";
+
+function repair(journal: Journal): ReturnType<Journal["repairOutbox"]> {
+  try {
+    return journal.repairOutbox();
+  } catch (error) {
+    // No room for the copy: nothing is replaced before it is there.
+    const message = error instanceof Error ? error.message : String(error);
+    const problem = { code: "E_STATE_IO", path: "", message, remedy: diskRemedy };
+    return { ok: false, diagnostics: [problem] };
+  }
 }
 
 async function takeOffer(

@@ -3,6 +3,7 @@
 import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import { artifactDigest } from "../protocol/canonical.ts";
 import type { DagDocument } from "../protocol/dag.ts";
@@ -12,7 +13,7 @@ import type { Json } from "../protocol/json.ts";
 import type { Capabilities, RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
-import { runIdPattern } from "../protocol/state-paths.ts";
+import { runIdPattern, segmentPath } from "../protocol/state-paths.ts";
 import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
 import { hostMemoryBytes, probeCapabilities } from "./capabilities.ts";
 import type { Config } from "./config.ts";
@@ -23,6 +24,7 @@ import { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import { Keeping, retryMs } from "./keeping.ts";
 import type { Link } from "./link/link.ts";
+import { RunLog } from "./log/run-log.ts";
 import { makeRuntimeDir, outsidePrefix, outsideTag, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
 import { checkPolicy } from "./policy.ts";
@@ -180,6 +182,10 @@ export class Agent {
       // The wall clock as it was at the start, moved on by a clock that never jumps.
       now: () => Math.round(performance.timeOrigin + performance.now()),
       commit: () => this.#keeping.commit(),
+      whenKept: (told) => this.#keeping.whenKept(told),
+      obstacle: (what, problem) => this.#keeping.obstacle(what, problem),
+      mayWriteLog: () => !this.#keeping.isTight,
+      segmentGone: (run, segment) => this.#journal.segmentGone(run, segment),
       onProblem: (text) => options.say("warn", text),
     };
     const { stateDir, heartbeatMs } = config;
@@ -187,6 +193,8 @@ export class Agent {
       journal: parts.journal,
       stateDir,
       heartbeatMs,
+      outboxLimitBytes: config.master === "" ? 0 : config.outboxLimitBytes,
+      hasReserve: config.master !== "",
       say: options.say,
       state: () => this.state,
       beat: () => this.#tellLink(),
@@ -196,6 +204,20 @@ export class Agent {
         this.#tellLink();
       },
     });
+    this.#journal.onSegmentDropping = (run, segment) => {
+      if (this.#current?.host.run === run) this.#current.log.leaveSegment(segment);
+    };
+    this.#journal.onSegmentDropped = (run, segment) => this.#removeSegment(run, segment);
+  }
+
+  #removeSegment(run: string, segment: number): void {
+    try {
+      if (this.#current?.host.run === run) this.#current.log.removeSegment(segment);
+      else rmSync(segmentPath(this.#shared.config.stateDir, run, segment), { force: true });
+    } catch (error) {
+      // Its lines count as dropped, and are not sent: only room is lost.
+      this.#options.say("warn", `a log segment cannot be removed: ${String(error)}`);
+    }
   }
 
   get state(): "idle" | "running" | "draining" {
@@ -240,7 +262,10 @@ export class Agent {
   ): Promise<Result<null>> {
     const judged = await this.#judge(artifact.dag, source);
     const secrets = checkSecrets(artifact.dag, this.#shared.secrets);
-    return this.#accept(run, artifact, given, [...judged, ...secrets]);
+    const accepted = this.#accept(run, artifact, given, [...judged, ...secrets]);
+    // The run begins at once; whoever gave it may forget it only when it is on the disk.
+    if (accepted.ok) await new Promise<void>((resolve) => this.#journal.whenSynced(resolve));
+    return accepted;
   }
 
   /** What the levels, languages and policy of this node have against the document. */
@@ -327,9 +352,12 @@ export class Agent {
     return how;
   }
 
-  /** Ends everything. Attempts that still run are killed; a restart settles them as lost. */
-  async close({ flushMs }: { flushMs: number }): Promise<void> {
-    if (this.#isClosed) return;
+  /**
+   * Ends everything. Attempts that still run are killed; a restart settles them as lost. Fails when
+   * the last turns cannot be written: nothing of them was told, they are as if they had not been.
+   */
+  async close({ flushMs }: { flushMs: number }): Promise<Result<null>> {
+    if (this.#isClosed) return { ok: true, value: null };
     this.#isClosed = true;
     this.#keeping.end();
     this.#current?.host.abandon();
@@ -341,8 +369,9 @@ export class Agent {
     if (unsent > 0) {
       this.#options.say("warn", `${unsent} records wait in the outbox for the next start`);
     }
-    this.#keeping.close();
+    const kept = this.#keeping.close();
     rmSync(this.#runtimeDir, { recursive: true, force: true });
+    return kept;
   }
 
   /** Connects to the master. The agent runs on whatever comes of it. */
@@ -364,6 +393,8 @@ export class Agent {
       drain: () => void this.drain(config.drainMs),
       refused: (code, detail) => onRefused?.(code, detail),
       acked: () => this.#keeping.maintainSoon(),
+      lost: (text) => this.#keeping.notice(text),
+      unreadable: (problem) => this.#keeping.obstacle("link", problem),
     });
     this.#link.notify(this.#journal.outboxDepth());
   }
@@ -405,15 +436,17 @@ export class Agent {
   #begin(): void {
     const { config, say } = this.#options;
     for (const open of this.#journal.openRuns()) {
-      const { run, digest, params = {}, startedAt } = open;
+      const { run, digest, params = {}, startedAt, damage } = open;
       try {
+        if (damage !== undefined) throw new Error(damage);
         const artifact = readKeptArtifact(config.stateDir, digest);
         // The journal gives back what this class appended.
         const events = open.events as JournaledEvent[];
         this.#waiting.push({ run, digest, artifact, params, events, startedAt });
       } catch (error) {
-        say("error", `run ${run} cannot go on: ${String(error)}`);
-        this.#closeUnopened(run);
+        const why = error instanceof Error ? error.message : String(error);
+        say("error", `run ${run} cannot go on: ${why}`);
+        this.#closeUnopened(run, why);
       }
     }
     removeSharedMemory(this.#shared.outsidePrefix, this.openRuns());
@@ -432,16 +465,21 @@ export class Agent {
     } catch (error) {
       const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.#options.say("fatal", `a bug of edgedag ended run ${run}: ${story}`, storyOf(error));
-      const { outcome, summary } = this.#closeUnopened(run);
+      const { outcome, summary } = this.#closeUnopened(run, "a bug of edgedag");
       this.#finished(run, outcome, summary);
       return;
     }
     if (!opened.ok) {
-      this.#keeping.meet(`run ${run} cannot be opened: ${opened.diagnostics[0]?.message}`);
+      const [problem] = opened.diagnostics;
+      this.#keeping.obstacle(
+        "run",
+        `${problem?.code}: run ${run} cannot be opened: ${problem?.message} (${problem?.remedy})`,
+      );
       this.#waiting.unshift(pending);
       setTimeout(() => this.#next(), retryMs).unref();
       return;
     }
+    this.#keeping.obstacle("run", undefined);
     this.#current = opened.value;
     this.#currentDigest = pending.digest;
     const { host } = opened.value;
@@ -452,7 +490,7 @@ export class Agent {
     // somebody has removed the working folder; else tasks may have changed the files.
     const isBegun = events.some((event) => event.type === "run-started");
     const { folders } = opened.value;
-    const unpacked = isBegun && !folders.isNew ? undefined : unpackArtifact(artifact, folders.work);
+    const unpacked = isBegun && !folders.isNew ? undefined : this.#unpack(artifact, folders.work);
     Promise.all([opened.value.openStore(), unpacked])
       .then(([, files]) => {
         if (this.#isClosed) return;
@@ -461,6 +499,21 @@ export class Agent {
         else host.resume(events, startedAt);
       })
       .catch((error: unknown) => this.#broken(run, error));
+  }
+
+  /** A disk that is full or broken is tried until it takes the files; anything else is final. */
+  async #unpack(artifact: DagArtifact, work: string): Promise<Result<number>> {
+    const sync = this.#shared.config.durability === "power";
+    while (true) {
+      const unpacked = await unpackArtifact(artifact, work, { sync });
+      const [problem] = unpacked.ok ? [] : unpacked.diagnostics;
+      if (problem?.code !== "E_STATE_IO" || this.#isClosed) {
+        this.#keeping.obstacle("run", undefined);
+        return unpacked;
+      }
+      this.#keeping.obstacle("run", `${problem.code}: ${problem.message} (${problem.remedy})`);
+      await delay(retryMs, undefined, { ref: false });
+    }
   }
 
   #warmSandboxes(dag: DagDocument): void {
@@ -521,7 +574,8 @@ export class Agent {
   }
 
   /** A run that cannot even be opened ends as failed, and the master is told. */
-  #closeUnopened(run: string): { outcome: RunOutcome; summary: RunSummary } {
+  #closeUnopened(run: string, why: string): { outcome: RunOutcome; summary: RunSummary } {
+    this.#lastLine(run, `the run cannot go on: ${why}`);
     const outcome: RunOutcome = { kind: "failed", failed: [] };
     const nothing = { tasks: 0, succeeded: 0, failed: 0, skipped: 0, cancelled: 0, attempts: 0 };
     const summary: RunSummary = { ...nothing, wallMs: 0 };
@@ -529,6 +583,23 @@ export class Agent {
     this.#journal.finishRun(run, outcome);
     this.#keeping.commit();
     return { outcome, summary };
+  }
+
+  /** For whoever reads the run's log: nothing else would tell why it has no further lines. */
+  #lastLine(run: string, text: string): void {
+    const { stateDir } = this.#shared.config;
+    const opened = RunLog.open({
+      stateDir,
+      run,
+      onChunk: (chunk) => this.#journal.recordLogChunk({ run, time: Date.now(), ...chunk }),
+      isHeld: (segment) => this.#journal.holdsSegment(run, segment),
+    });
+    if (!opened.ok) {
+      this.#options.say("warn", `run ${run}: ${opened.diagnostics[0]?.message}`);
+      return;
+    }
+    opened.value.agent("error", text);
+    opened.value.close();
   }
 
   // ---- link ----

@@ -1,8 +1,11 @@
 // The artifacts that the agent has accepted: kept by digest, so that a run can go on after a
 // restart without the place it came from.
 import {
+  closeSync,
   existsSync,
+  fsyncSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -26,12 +29,31 @@ export function keepArtifact(
   const text = canonicalJson(artifact);
   const digest = sha256Hex(text);
   const path = pathOf(stateDir, digest);
-  if (existsSync(path)) return digest;
+  if (isThere(path, text)) return digest;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   // Renamed into place: a crash leaves no half an artifact under a good name.
   writeFileSync(`${path}.new`, text, { mode: 0o600, flush: sync });
   renameSync(`${path}.new`, path);
+  if (sync) for (const folder of [dirname(path), stateDir]) syncNames(folder);
   return digest;
+}
+
+/** What lies there may have been damaged since. */
+function isThere(path: string, text: string): boolean {
+  try {
+    return readFileSync(path, "utf8") === text;
+  } catch {
+    return false; // not there, or not to be read: written again
+  }
+}
+
+function syncNames(folder: string): void {
+  const fd = openSync(folder, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Removes the artifacts that no run needs any more. Throws what the file system throws. */

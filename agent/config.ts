@@ -38,6 +38,7 @@ export interface Config extends SandboxConfig {
   logLevel: LogLevel;
   logLimitBytes: number;
   outputLimitBytes: number;
+  outboxLimitBytes: number;
   durability: "process" | "power";
   drainMs: number;
 }
@@ -213,6 +214,14 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: 1024 * 2 ** 20,
       shown: "1Gi",
       about: "Most bytes of combined log kept on the node for a run.",
+    },
+    outboxLimitBytes: {
+      name: "EDGEDAG_OUTBOX_LIMIT",
+      parse: size({ minBytes: 2 ** 20, maxBytes: tebibyte }),
+      fallback: 2 ** 30,
+      shown: "1Gi",
+      about:
+        "Most bytes that wait for the master; beyond it the oldest log lines are dropped and counted, results never.",
     },
     outputLimitBytes: {
       name: "EDGEDAG_OUTPUT_LIMIT",

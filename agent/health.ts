@@ -22,6 +22,8 @@ export interface Health {
   sandboxes?: SandboxPool[] | undefined;
   /** What stops the agent from doing its work right now, for example a full disk. */
   problem?: string;
+  /** What was lost and is past, for example in a damaged journal. */
+  notice?: string;
 }
 
 export function healthPath(stateDir: string): string {

@@ -16,10 +16,11 @@ import { escapeRefs, refToFile } from "./exec/workers/values.ts";
 import type { Gpus } from "./gpus.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
+import type { Obstacle } from "./keeping.ts";
 import { RunLog } from "./log/run-log.ts";
 import { closeRunFolders, openRunFolders, type RunFolders } from "./run-folders.ts";
 import { RunHost } from "./run-host.ts";
-import type { RunObserver } from "./run-observer.ts";
+import { type RunObserver, tellWhenKept } from "./run-observer.ts";
 import { RunReport } from "./run-report.ts";
 import { RunResults } from "./run-results.ts";
 import { sandboxSettings } from "./sandbox-settings.ts";
@@ -57,7 +58,15 @@ export interface SharedParts {
   secrets: NodeSecrets;
   ships: boolean;
   now(): number;
-  commit(): void;
+  /** False when the journal cannot be written now. */
+  commit(): boolean;
+  /** Calls when all that was appended is in the journal, with EDGEDAG_DURABILITY=power on the disk. */
+  whenKept(told: () => void): void;
+  obstacle(what: Obstacle, problem: string | undefined): void;
+  /** False: what is left of the disk is for results. */
+  mayWriteLog(): boolean;
+  /** The file of a segment is gone, though the master has not all of it. */
+  segmentGone(run: string, segment: number): void;
   onProblem(text: string): void;
 }
 
@@ -66,6 +75,7 @@ export interface OpenedRun {
   folders: RunFolders;
   report: RunReport;
   results: RunResults;
+  log: RunLog;
   /** Connects the run's store; resolves when tasks can reach it. */
   openStore(): Promise<void>;
   close(): void;
@@ -77,10 +87,21 @@ export interface RunEnds {
   broken(error: unknown): void;
 }
 
+/** Small enough that the bounds can be kept by dropping whole segments. */
+function segmentBytesOf({ outboxLimitBytes }: Config): number {
+  return Math.min(16 * 1024 ** 2, Math.max(64 * 1024, Math.ceil(outboxLimitBytes / 8)));
+}
+
+/** Loaded with the first line that is shipped: it would cost milliseconds of every start. */
+function crc32(bytes: Uint8Array): number {
+  return process.getBuiltinModule("node:zlib").crc32(bytes);
+}
+
 export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Result<OpenedRun> {
   const { config, journal, executor } = shared;
   const { run, artifact, digest, params, events } = plan;
   const { stateDir } = config;
+  const isPower = config.durability === "power";
   const recordedUpTo = journal.logPosition(run);
   const secrets = RunSecrets.open(artifact.dag, shared.secrets);
   const mask = secrets?.mask;
@@ -88,9 +109,14 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     stateDir,
     run,
     limitBytes: config.logLimitBytes,
-    sync: config.durability === "power",
-    onChunk: (chunk) => {
-      journal.recordLogChunk({ run, time: Date.now(), ...chunk });
+    segmentBytes: segmentBytesOf(config),
+    sync: isPower,
+    mayWrite: shared.mayWriteLog,
+    onLost: (lost) => journal.recordLogGap({ run, ...lost }),
+    onGone: (segment) => shared.segmentGone(run, segment),
+    onChunk: (chunk, bytes) => {
+      if (!shared.ships) return;
+      journal.recordLogChunk({ run, time: Date.now(), ...chunk, crc: crc32(bytes) });
     },
     mask,
     isHeld: (segment) => journal.holdsSegment(run, segment),
@@ -98,6 +124,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     ...(recordedUpTo === undefined ? {} : { recordedUpTo }),
   });
   if (!log.ok) return log;
+  if (isPower) journal.addFile(log.value.sync);
   const shmName = `${shared.outsidePrefix}${run}`;
   const folders = openRunFolders({ stateDir, run, shmName, nodeSdk: nodeSdkPath(shared.root) });
   const state = new RunState(artifact.dag);
@@ -125,6 +152,8 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       folders,
       ships: shared.ships,
       mask,
+      sync: isPower,
+      stuck: (problem) => shared.obstacle("files", problem),
       onObject: (key) => host.objectKept(key),
       onRecord: shared.commit,
       onProblem: (text) => log.value.agent("warn", text),
@@ -142,7 +171,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     journal,
     log: log.value,
     report,
-    observer: ends.observer,
+    observer: tellWhenKept(ends.observer, shared.whenKept),
     capacity: shared.capacity,
     gpus: shared.gpus,
     mask,
@@ -150,6 +179,9 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     now: shared.now,
     random: Math.random,
     commit: shared.commit,
+    commitForGood: () => shared.commit() && (!isPower || journal.syncNow().ok),
+    logStuck: (problem) => shared.obstacle("log", problem),
+    whenKept: shared.whenKept,
     finished: ends.finished,
     broken: ends.broken,
   });
@@ -160,6 +192,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       folders,
       report,
       results,
+      log: log.value,
       openStore: async () => {
         const onPublish = (name: string, message: Buffer | string) =>
           host.published(name, message.toString());
@@ -181,6 +214,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
         );
       },
       close: () => {
+        journal.removeFile(log.value.sync);
         report.close();
         if (secrets !== undefined) {
           secrets.close();

@@ -1,7 +1,7 @@
 // The shell of one run: feeds events to the scheduler in turns, carries out its commands, and sees
 // to it that log, journal and report follow in the same turn, off the path from one task to the
 // next. Decides nothing that the scheduler could decide.
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { describeFailure, describeRun } from "../protocol/describe.ts";
 import type { Json } from "../protocol/json.ts";
 import type { RunSummary } from "../protocol/link.ts";
@@ -43,8 +43,14 @@ export interface RunHostOptions {
   /** Unix milliseconds that never jump. */
   now(): number;
   random(): number;
-  /** Writes the journal; called at the end of each turn. */
-  commit(): void;
+  /** Writes the journal; called at the end of each turn. False when it cannot be written now. */
+  commit(): boolean;
+  /** The same, and waits for what EDGEDAG_DURABILITY says. */
+  commitForGood(): boolean;
+  /** The log cannot be written, or (undefined) can again. */
+  logStuck(problem: string | undefined): void;
+  /** Calls when all that was appended is kept. */
+  whenKept(told: () => void): void;
   /** The run has its outcome and everything about it is in the journal. */
   finished(outcome: RunOutcome, summary: RunSummary): void;
   /** A bug of ours: the run cannot go on. */
@@ -53,6 +59,8 @@ export interface RunHostOptions {
 
 /** Output without any event is written after this time at the latest. */
 const quietFlushMs = 10;
+/** How often, a second apart, a full or broken disk is asked to take the last lines of a run. */
+const lastTries = 5;
 /** A longer timer of Node.js ends at once. */
 export const longestTimerMs = 2 ** 31 - 1;
 
@@ -73,6 +81,7 @@ export class RunHost {
   #isHeldBack = false;
   #earlyCancel: CancelledBy | undefined;
   #isOver = false;
+  #isAbandoned = false;
 
   constructor(options: RunHostOptions) {
     this.#options = options;
@@ -203,9 +212,11 @@ export class RunHost {
   abandon(why?: string): void {
     if (why !== undefined) this.#options.log.agent("fatal", `a bug of edgedag ended it: ${why}`);
     this.#isOver = true;
+    this.#isAbandoned = true;
     clearTimeout(this.#wake);
     clearTimeout(this.#quiet);
     clearTimeout(this.#deadline);
+    clearTimeout(this.#heldUp);
     this.#flights.abandon();
     this.#options.log.close();
     this.#channel?.close().catch(() => {
@@ -268,24 +279,36 @@ export class RunHost {
         this.#handle(event);
       }
       journal.append(this.run, events);
-      if (this.#startsOnlyOnce) {
-        this.#flushLog();
-        commit();
-      }
-      executor.flush();
+      if (!this.#isHeldUp()) executor.flush();
       this.#flushLog();
       commit();
     } catch (error) {
       this.#isOver = true;
       this.#options.broken(error);
     } finally {
-      this.#startsOnlyOnce = false;
       this.#isScheduled = false;
     }
   }
 
   /** An attempt of this turn must not be begun twice: the journal is written before it starts. */
   #startsOnlyOnce = false;
+  #heldUp: NodeJS.Timeout | undefined;
+
+  /** True while an attempt that may begin only once is not on record: nothing is sent off before. */
+  #isHeldUp(): boolean {
+    if (!this.#startsOnlyOnce) return false;
+    this.#flushLog();
+    if (this.#options.commitForGood()) {
+      this.#startsOnlyOnce = false;
+      return false;
+    }
+    this.#heldUp ??= setTimeout(() => {
+      this.#heldUp = undefined;
+      if (this.#isOver || this.#isHeldUp()) return;
+      this.#options.executor.flush();
+    }, 1000);
+    return true;
+  }
 
   #handle(event: JournaledEvent): void {
     if (!isForScheduler(event)) return;
@@ -460,10 +483,20 @@ export class RunHost {
     }, quietFlushMs);
   }
 
+  #isLogStuck = false;
+
   #flushLog(): void {
     const flushed = this.#options.log.flush();
-    // Kept in memory and tried again with the next turn; the journal's own commit tells of the disk.
-    if (!flushed.ok) this.#quiet ??= setTimeout(() => this.#retryFlush(), 1000);
+    if (flushed.ok) {
+      if (this.#isLogStuck) this.#options.logStuck(undefined);
+      this.#isLogStuck = false;
+      return;
+    }
+    // Kept in memory and tried again with the next turn.
+    this.#isLogStuck = true;
+    const [problem] = flushed.diagnostics;
+    this.#options.logStuck(`${problem?.code}: ${problem?.message} (${problem?.remedy})`);
+    this.#quiet ??= setTimeout(() => this.#retryFlush(), 1000);
   }
 
   #retryFlush(): void {
@@ -496,18 +529,34 @@ export class RunHost {
       await this.#options.report.settled();
       this.#isOver = true;
       const summary = this.#summary();
-      const { log, journal, report, commit, finished } = this.#options;
+      const { log, journal, report, commit, whenKept, finished } = this.#options;
       log.agent("info", `run ${this.run} ${describeRun(outcome)} in ${summary.wallMs} ms`);
       clearTimeout(this.#quiet);
+      await this.#writeLastLines();
+      if (this.#isAbandoned) return;
       log.close();
       report.runFinished(outcome, summary);
       journal.finishRun(this.run, outcome);
+      whenKept(() => {
+        this.#drained.resolve();
+        finished(outcome, summary);
+      });
       commit();
-      this.#drained.resolve();
-      finished(outcome, summary);
     } catch (error) {
       this.#options.broken(error);
     }
+  }
+
+  /** The disk gets some time; then the run ends, and the lines that it did not take are told as missing. */
+  async #writeLastLines(): Promise<void> {
+    for (let tries = 0; tries < lastTries && !this.#isAbandoned; tries += 1) {
+      this.#flushLog();
+      clearTimeout(this.#quiet);
+      this.#quiet = undefined;
+      if (!this.#isLogStuck) return;
+      await delay(1000, undefined, { ref: false });
+    }
+    this.#options.logStuck(undefined);
   }
 
   #summary(): RunSummary {

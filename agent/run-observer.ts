@@ -10,6 +10,26 @@ export interface RunObserver {
   progress?(task: string, fraction: number, text?: string): void;
 }
 
+/** Ends are told when they are kept: whoever hears of one may rely on it, whatever happens next. */
+export function tellWhenKept(
+  observer: RunObserver,
+  whenKept: (told: () => void) => void,
+): RunObserver {
+  const { attemptStarted, attemptFinished, taskFinished, progress } = observer;
+  const told: RunObserver = {};
+  if (attemptStarted !== undefined) told.attemptStarted = attemptStarted.bind(observer);
+  if (progress !== undefined) told.progress = progress.bind(observer);
+  if (attemptFinished !== undefined) {
+    told.attemptFinished = (task, attempt, end) =>
+      whenKept(() => attemptFinished.call(observer, task, attempt, end));
+  }
+  if (taskFinished !== undefined) {
+    told.taskFinished = (task, outcome) =>
+      whenKept(() => taskFinished.call(observer, task, outcome));
+  }
+  return told;
+}
+
 /** The part of the store that a run needs. */
 export interface RunChannel {
   publish(channel: string, message: string): void;

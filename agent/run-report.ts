@@ -4,18 +4,27 @@ import { hash } from "node:crypto";
 import { copyFileSync, existsSync } from "node:fs";
 import { glob } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { RunSummary } from "../protocol/link.ts";
 import type { UnnumberedRecord } from "../protocol/outbox.ts";
 import type { Facts, Outcome, RunOutcome } from "../protocol/outcome.ts";
 import type { AttemptEnd, ResultFile } from "./exec/attempt.ts";
 import type { Journal } from "./journal/journal.ts";
-import { copyAndDigest, type Digest, openInside } from "./kept-files.ts";
+import {
+  type CopyDigest,
+  CopyFailed,
+  copyAndDigest,
+  type Digest,
+  digestFile,
+  openInside,
+} from "./kept-files.ts";
 import type { RunFolders } from "./run-folders.ts";
 import type { Mask } from "./secrets/mask.ts";
 
 /** An attempt is reported as started when it still runs after this time. */
 const startedAfterMs = 100;
 const progressEveryMs = 1000;
+const retryMs = 1000;
 
 export interface Artifact {
   task: string;
@@ -35,6 +44,10 @@ export interface ReportOptions {
   ships: boolean;
   /** Of a run with secrets. */
   mask?: Pick<Mask, "hasSecret"> | undefined;
+  /** Copies are on the disk before they are on record. */
+  sync: boolean;
+  /** A copy cannot be written and is tried again, or (undefined) could be. */
+  stuck(problem: string | undefined): void;
   /** Says that an object is on record, so that a restart does not record it again. */
   onObject(key: string): void;
   /** Something to commit came up outside of a turn. */
@@ -145,7 +158,7 @@ export class RunReport {
       copyFileSync(copy, file.path);
     }
     if (this.#options.ships) {
-      this.#track(this.#keep(object, (to) => copyAndDigest(file.path, to)));
+      this.#track(this.#keep(object, (to) => copyAndDigest(file.path, to, this.#options)));
     }
     return true;
   }
@@ -208,27 +221,46 @@ export class RunReport {
     }
     const { handle } = opened;
     const digest = ships
-      ? await this.#keep(object, (to) => copyAndDigest(handle, to))
-      : await copyAndDigest(handle);
-    if (digest !== undefined) this.artifacts.push({ ...file, ...digest });
+      ? await this.#keep(object, (to) => copyAndDigest(handle, to, this.#options))
+      : await digestFile(handle);
+    if (digest === undefined) return;
+    const { sizeBytes, sha256 } = digest;
+    this.artifacts.push({ ...file, sizeBytes, sha256 });
   }
 
   /** What was copied; undefined when it is on record already. */
   async #keep(
     object: ObjectName,
-    copy: (to: string) => Promise<Digest>,
+    copy: (to: string) => Promise<CopyDigest>,
   ): Promise<Digest | undefined> {
     const key = keyOf(object);
     if (this.#recorded.has(key)) return undefined;
     this.#recorded.add(key);
     const path = this.#objectPath(key);
-    const digest = await copy(path);
-    if (this.#isClosed) return undefined;
+    const digest = await this.#untilWritten(() => copy(path));
+    if (this.#isClosed || digest === undefined) return undefined;
     const { run, journal } = this.#options;
     journal.recordObject({ run, time: Date.now(), ...object, path, ...digest });
     this.#options.onObject(key);
     this.#options.onRecord();
     return digest;
+  }
+
+  /** Results are never dropped: a disk that is full or broken is tried until it takes them. */
+  async #untilWritten<T>(copy: () => Promise<T>): Promise<T | undefined> {
+    for (let isStuck = false; !this.#isClosed; ) {
+      try {
+        const copied = await copy();
+        if (isStuck) this.#options.stuck(undefined);
+        return copied;
+      } catch (error) {
+        if (!(error instanceof CopyFailed)) throw error;
+        isStuck = true;
+        this.#options.stuck(`E_STATE_IO: a result or artifact cannot be kept: ${error.message}`);
+        await delay(retryMs, undefined, { ref: false });
+      }
+    }
+    return undefined;
   }
 
   /** Names of artifacts may be longer than a file system allows. */

@@ -8,13 +8,19 @@ import type { Result } from "../protocol/diagnostic.ts";
 import { refuse } from "../protocol/findings.ts";
 import { fileBytes } from "../protocol/pack.ts";
 import { artifactPathProblem } from "../protocol/safe-path.ts";
+import { syncFolder } from "./kept-files.ts";
 
+const diskRemedy = "Free space on that file system or check the disk; it is tried again.";
 const remedy = "Use an empty folder with room on a disk that can be written.";
 
-/** Files that are there already are overwritten. The value is the number of files. */
+/**
+ * Files that are there already are overwritten. The value is the number of files. With `sync` they are
+ * on the disk then. Fails with E_STATE_IO when the disk does not take them, else with E_DAG_FILE.
+ */
 export async function unpackArtifact(
   artifact: DagArtifact,
   folder: string,
+  { sync = false }: { sync?: boolean } = {},
 ): Promise<Result<number>> {
   try {
     await mkdir(folder, { recursive: true });
@@ -32,9 +38,21 @@ export async function unpackArtifact(
       await using handle = await open(join(folder, file.path), flags, mode);
       await handle.writeFile(fileBytes(file));
       await handle.chmod(mode);
+      if (sync) await handle.sync();
+    }
+    if (sync) {
+      for (const path of [folder, ...[...checked].map((below) => join(folder, below))]) {
+        await syncFolder(path);
+      }
     }
     return { ok: true, value: artifact.files.length };
   } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "";
+    if (["ENOSPC", "EDQUOT", "EIO"].includes(code)) {
+      const message = `the artifact cannot be unpacked (${code})`;
+      const problem = { code: "E_STATE_IO", path: folder, message, remedy: diskRemedy };
+      return { ok: false, diagnostics: [problem] };
+    }
     const message = `The artifact cannot be unpacked: ${error instanceof Error ? error.message : error}.`;
     return refuse("E_DAG_FILE", folder, message, remedy);
   }

@@ -107,9 +107,13 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
       ended.resolve(running.openRuns().length > 0 ? exitCodes.unfinished : exitCodes.ok);
     });
   });
-  const code = await ended.promise;
+  let code = await ended.promise;
   stop.end();
-  await running.close({ flushMs: config.drainMs });
+  const closed = await running.close({ flushMs: config.drainMs });
+  if (!closed.ok) {
+    printDiagnostics(io, closed.diagnostics);
+    code = exitCodes.state;
+  }
   log.say("info", `the agent ends with exit code ${code}`);
   await log.close();
   return code;

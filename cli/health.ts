@@ -14,6 +14,8 @@ export function health({ state, env }: HealthOptions, io: Io): number {
   const check = checkHealth(folder, Date.now());
   if (check.healthy) {
     io.stdout.write(`the agent is ${check.health.state}\n`);
+    const { notice } = check.health;
+    if (notice !== undefined) io.stdout.write(`since its start: ${notice}\n`);
     return exitCodes.ok;
   }
   io.stderr.write(`edgedag: the agent is not well: ${check.reason}\n`);

@@ -155,6 +155,11 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
       signals.notify(result.runs);
       if (result.finishedRuns.length > 0) gateway.place();
       if (result.wholeObject) verifier.start();
+      if (result.lost > 0) {
+        nodes
+          .lost(node, result.lost)
+          .catch((error: unknown) => log.error({ error: String(error) }, "noting an event failed"));
+      }
       for (const run of result.foreignRuns) {
         nodes
           .note(node, "foreign-run", `records of run ${run}, which another node has, were dropped`)

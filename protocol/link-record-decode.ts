@@ -95,6 +95,12 @@ export function readRecord(value: Json, index: number, findings: Findings): Link
         outcome: readRunOutcome(value, "outcome", at, findings),
         summary: readSummary(value, at, findings),
       };
+    case "records-lost":
+      return {
+        type: "records-lost",
+        ...base,
+        detail: readString(value, "detail", at, findings, 1000),
+      };
     default:
       findings.field(at, "type", "is not a record that is known here");
       return { type: "log", ...base, lines: [] };

@@ -92,6 +92,8 @@ export type LinkRecord = RecordBase &
         data: string;
       }
     | { type: "run-finished"; outcome: RunOutcome; summary: RunSummary }
+    /** In place of a record that the node can no longer read; whose it was is not known, `run` says nothing. */
+    | { type: "records-lost"; detail: string }
   );
 
 export interface RunSummary {

@@ -28,3 +28,28 @@ export interface LogLine {
   /** Structured fields of the agent's own lines and of SDK lines. */
   fields?: Record<string, unknown>;
 }
+
+/** In `fields.gap` of a line that stands for lines that are missing behind its own number. */
+export interface GapFields {
+  /** How many lines are missing, from this line's `seq` on; the next line has `seq` + `lines`. */
+  lines: number;
+  bytes: number;
+  /** Unix milliseconds: when the first and the last of them were written. */
+  from: number;
+  to: number;
+  why: string;
+}
+
+/** The line in place of lines that are not there. */
+export function gapLine(firstLine: number, gap: GapFields): LogLine {
+  const { lines, bytes, from, to, why } = gap;
+  const times = `${new Date(from).toISOString()} to ${new Date(to).toISOString()}`;
+  return {
+    time: to,
+    seq: firstLine,
+    source: "agent",
+    level: "error",
+    text: `${lines} lines (${bytes} bytes, ${times}) are missing here: ${why}`,
+    fields: { gap },
+  };
+}

@@ -18,6 +18,8 @@ export interface LogPointer {
   lines: number;
   /** Number of the first of these lines in its log. */
   firstLine: number;
+  /** CRC-32 of the bytes; absent in rows of earlier releases. */
+  crc?: number;
 }
 
 /** A file on disk; becomes `parts` records of type `object-part`, and takes that many numbers. */
@@ -34,11 +36,29 @@ export interface ObjectPointer {
   sha256: string;
   parts: number;
   partBytes: number;
+  /** CRC-32 of each part, so that damage is found before it is sent. */
+  crcs?: number[];
+}
+
+/**
+ * Lines that were dropped before the master had them; takes the `span` numbers of the pointers that were
+ * there. Becomes one line that says so, and empty records for the other numbers.
+ */
+export interface LogGap {
+  run: string;
+  /** Unix milliseconds: when the first and the last of the chunks were written. */
+  from: number;
+  to: number;
+  firstLine: number;
+  lines: number;
+  bytes: number;
+  span: number;
 }
 
 export type OutboxEntry =
   | { kind: "record"; text: string }
   | { kind: "log"; log: LogPointer }
+  | { kind: "gap"; gap: LogGap }
   | { kind: "object"; object: ObjectPointer };
 
 /**
@@ -59,6 +79,10 @@ export function encodeObjectPointer(object: ObjectPointer): string {
   return `${objectMark}${JSON.stringify(object)}}`;
 }
 
+export function encodeLogGap(gap: LogGap): string {
+  return `${gapMark}${JSON.stringify(gap)}}`;
+}
+
 /** Text comes only from the functions above: what does not parse is a broken database and throws. */
 export function decodeEntry(text: string): OutboxEntry {
   if (text.startsWith(logMark)) {
@@ -68,13 +92,18 @@ export function decodeEntry(text: string): OutboxEntry {
     const object = JSON.parse(text.slice(objectMark.length, -1)) as ObjectPointer;
     return { kind: "object", object };
   }
+  if (text.startsWith(gapMark)) {
+    return { kind: "gap", gap: JSON.parse(text.slice(gapMark.length, -1)) as LogGap };
+  }
   return { kind: "record", text };
 }
 
 /** How many sequence numbers the entry takes. */
 export function entrySpan(entry: OutboxEntry): number {
-  return entry.kind === "object" ? entry.object.parts : 1;
+  if (entry.kind === "object") return entry.object.parts;
+  return entry.kind === "gap" ? entry.gap.span : 1;
 }
 
 const logMark = '{"$log":';
+const gapMark = '{"$gap":';
 const objectMark = '{"$object":';

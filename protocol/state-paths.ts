@@ -36,3 +36,8 @@ export function segmentPath(stateDir: string, run: string, segment: number): str
 export function runObjectsDir(stateDir: string, run: string): string {
   return `${stateDir}/runs/${run}/objects`;
 }
+
+/** Journals that were damaged, each in a folder named by the time at which that was found. */
+export function quarantineDir(stateDir: string): string {
+  return `${stateDir}/quarantine`;
+}

@@ -3,17 +3,23 @@
 // main thread. Everything of a turn is buffered and written by `commit()` in one transaction.
 // It never decides anything about a run and never talks to the master. A call that cannot be written
 // is a value, and what was buffered stays buffered until it can.
-import { mkdirSync, unlink } from "node:fs";
+import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, unlink } from "node:fs";
+import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
-import type { LogPointer, ObjectPointer, UnnumberedRecord } from "../../protocol/outbox.ts";
+import type { LogGap, LogPointer, ObjectPointer, UnnumberedRecord } from "../../protocol/outbox.ts";
 import type { RunOutcome } from "../../protocol/outcome.ts";
 import { journalPath, runDir, runObjectsDir } from "../../protocol/state-paths.ts";
+import { findDamage, isOutboxRowSound } from "./examine.ts";
+import { LogDrop } from "./log-drop.ts";
 import { type LogPosition, Outbox } from "./outbox.ts";
 import { type OpenRun, type RunStart, RunTable } from "./run-table.ts";
-import { NewerSchema, openDatabase } from "./schema.ts";
-import { stateError } from "./state-error.ts";
+import { lostRow, markAnew, type Salvage, salvage, setAside } from "./salvage.ts";
+import { type DatabaseOptions, NewerSchema, openDatabase } from "./schema.ts";
+import { isDamage, stateError } from "./state-error.ts";
 import { StateLock } from "./state-lock.ts";
+import { type FileSync, Syncer } from "./syncer.ts";
+import { readWal } from "./wal-check.ts";
 
 export type { OpenRun, RunStart } from "./run-table.ts";
 
@@ -31,6 +37,8 @@ export interface JournalOptions {
 }
 
 export class Journal {
+  /** The journal was damaged when it was opened; what is lost is said here. */
+  readonly recovery: Diagnostic | undefined;
   readonly #options: JournalOptions;
   readonly #lock: StateLock;
   readonly #database: DatabaseSync;
@@ -38,45 +46,75 @@ export class Journal {
   readonly #runs: RunTable;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
+  /** Called when no record needs a segment any more that the master never had: its file is to go. */
+  onSegmentDropped: ((run: string, segment: number) => void) | undefined;
+  /** Called before a segment is dropped: from here on nothing is written to it. */
+  onSegmentDropping: ((run: string, segment: number) => void) | undefined;
+  readonly #syncer: Syncer | undefined;
+  readonly #walFd: number | undefined;
+  /** With EDGEDAG_DURABILITY=power: what was written could not be put on the disk; undefined: it can again. */
+  onSyncFailed: ((problem: string | undefined) => void) | undefined;
   #boot: string | undefined;
   #ackTarget: number;
+  #drop: LogDrop | undefined;
+  /** Segments whose files are gone: what points to them becomes gaps before anything else is dropped. */
+  readonly #gone: { run: string; segment: number }[] = [];
+  #databaseBytes = 0;
+  #turnsSinceLook = turnsPerLook;
   /** The last step left acknowledged rows behind. */
   #ackBacklog = true;
 
-  private constructor(options: JournalOptions, lock: StateLock, database: DatabaseSync) {
+  private constructor(options: JournalOptions, lock: StateLock, opened: OpenedDatabase) {
+    const { database, recovery } = opened;
     this.#options = options;
     this.#lock = lock;
     this.#database = database;
+    this.recovery = recovery;
     this.#outbox = new Outbox(database);
     this.#ackTarget = this.#outbox.acked;
     this.#runs = new RunTable(database, (run, at) => this.#outbox.seeLogPosition(run, at));
     this.#begin = database.prepare("BEGIN IMMEDIATE");
     this.#commit = database.prepare("COMMIT");
+    if (options.durability === "power") {
+      const walPath = `${journalPath(options.stateDir)}-wal`;
+      const fd = openSync(walPath, "r");
+      this.#walFd = fd;
+      this.#syncer = new Syncer({
+        sync: () => syncDescriptor(fd),
+        rewrite: () => this.#checkpointAll(),
+        failed: (problem) =>
+          this.onSyncFailed?.(
+            problem === undefined
+              ? undefined
+              : `E_STATE_IO: what was written is not on the disk: ${problem} (${syncRemedy})`,
+          ),
+      });
+    }
   }
 
   /**
-   * Fails with E_STATE_LOCKED (another agent), E_STATE_READONLY, E_STATE_FULL, E_STATE_CORRUPT,
-   * E_STATE_VERSION (written by a later release) or E_STATE_IO.
+   * Fails with E_STATE_LOCKED (another agent), E_STATE_READONLY, E_STATE_FULL, E_STATE_VERSION
+   * (written by a later release) or E_STATE_IO. A damaged journal is moved aside and what is sound in
+   * it goes on: see `recovery`.
    */
   static open(options: JournalOptions): Result<Journal> {
     const path = journalPath(options.stateDir);
     let lock: StateLock | undefined;
-    let database: DatabaseSync | undefined;
+    let opened: OpenedDatabase | undefined;
     try {
+      const isNew = !existsSync(path);
       mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
       const taken = StateLock.take(options.stateDir);
       if (!taken.ok) {
         return taken;
       }
       lock = taken.value;
-      database = openDatabase(path, {
-        durability: options.durability,
-        checkpointElsewhere: options.ship,
-        ...(options.limitBytes === undefined ? {} : { limitBytes: options.limitBytes }),
-      });
-      return { ok: true, value: new Journal(options, lock, database) };
+      opened = openSound(path, options);
+      // SQLite syncs files, and names only now and then.
+      if (isNew && options.durability === "power") syncNames(options.stateDir);
+      return { ok: true, value: new Journal(options, lock, opened) };
     } catch (error) {
-      database?.close();
+      opened?.database.close();
       lock?.release();
       return { ok: false, diagnostics: [openError(error, path)] };
     }
@@ -123,6 +161,11 @@ export class Journal {
     return this.#options.ship ? this.#outbox.addLog(log) : 0;
   }
 
+  /** Lines that are not there, and will not be. */
+  recordLogGap(gap: Omit<LogGap, "span">): number {
+    return this.#options.ship ? this.#outbox.addGap({ ...gap, span: 1 }) : 0;
+  }
+
   /** The file must stay until it is acked; below the run's objects folder the journal removes it then. */
   recordObject(object: Omit<ObjectPointer, "parts" | "partBytes">): number {
     return this.#options.ship ? this.#outbox.addObject(object) : 0;
@@ -144,8 +187,52 @@ export class Journal {
       rows === 1 ? this.#attempt(() => this.#writeTurn()) : this.#transact(() => this.#writeTurn());
     if (result.ok) {
       this.#turnWritten();
+      this.#syncer?.written();
     }
     return result;
+  }
+
+  /** `told` is called when what was committed survives what EDGEDAG_DURABILITY says: at once, or later. */
+  whenSynced(told: () => void): void {
+    if (this.#syncer === undefined) told();
+    else this.#syncer.whenSynced(told);
+  }
+
+  /** Files that rows point to are synced before the rows are. */
+  addFile(sync: FileSync): void {
+    this.#syncer?.addFile(sync);
+  }
+
+  removeFile(sync: FileSync): void {
+    this.#syncer?.removeFile(sync);
+  }
+
+  /** Waits for the disk, on this thread: only for what must not happen twice. */
+  syncNow(): Result<null> {
+    if (this.#walFd === undefined) return done;
+    try {
+      fsyncSync(this.#walFd);
+      return done;
+    } catch (error) {
+      const path = journalPath(this.#options.stateDir);
+      return { ok: false, diagnostics: [stateError(error, path)] };
+    }
+  }
+
+  /**
+   * Everything that is in the write-ahead log is written to the database and synced: what a failed
+   * sync of the log has lost is written a second time. Throws when that is not possible either.
+   */
+  #checkpointAll(): void {
+    const row = this.#database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    if (row?.busy !== 0) throw new Error("the journal is being read");
+  }
+
+  /** After the link thread has seen a sync fail. */
+  rewrite(): Result<null> {
+    return this.#attempt(() => {
+      this.#database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get();
+    });
   }
 
   /** Runs that have not finished, with their events, for the replay after a restart. */
@@ -165,16 +252,18 @@ export class Journal {
    */
   renumber(acked: number): Result<null> {
     const committed = this.commit();
-    if (!committed.ok || acked < this.#outbox.nextSeq) {
+    if (!committed.ok || (acked < this.#outbox.nextSeq && !this.#isAnew())) {
       return committed;
     }
     let shift = 0;
     const result = this.#transact(() => {
+      this.#database.exec("DELETE FROM meta WHERE key = 'anew'");
       shift = this.#outbox.writeRenumbered(acked);
       this.#runs.writeRenumbered(this.#outbox.acked, shift);
     });
     if (result.ok) {
       this.#outbox.renumberedWritten(acked, shift);
+      this.#drop = undefined; // begun again with the new numbers
       this.#ackTarget = acked;
     }
     return result;
@@ -217,6 +306,65 @@ export class Journal {
     return this.#outbox.depth;
   }
 
+  /** Bytes that are kept because the master has not acknowledged them, the database itself included. */
+  get outboxBytes(): number {
+    if (this.#turnsSinceLook++ >= turnsPerLook) {
+      this.#turnsSinceLook = 0;
+      const get = (what: string) =>
+        Number(this.#database.prepare(`PRAGMA ${what}`).get()?.[what] ?? 0);
+      this.#databaseBytes = (get("page_count") - get("freelist_count")) * get("page_size");
+    }
+    return this.#outbox.heldBytes + this.#databaseBytes;
+  }
+
+  /** The segment's file is gone, though the master has not all of it. */
+  segmentGone(run: string, segment: number): void {
+    this.#gone.push({ run, segment });
+  }
+
+  get hasGone(): boolean {
+    return this.#gone.length > 0;
+  }
+
+  /**
+   * One bounded step of dropping log lines that wait for the master, oldest first; `lines` 0: there
+   * are none. Gaps stand in their place. Results and outcomes are never dropped.
+   */
+  dropOldestLog(): Result<{ lines: number; bytes: number; run: string }> {
+    const committed = this.commit();
+    if (!committed.ok) return committed;
+    const drop = this.#drop ?? this.#nextDrop();
+    this.#drop = drop;
+    if (drop === undefined) return { ok: true, value: { lines: 0, bytes: 0, run: "" } };
+    let dropped = { lines: 0, bytes: 0, isDone: false };
+    const result = this.#transact(() => {
+      dropped = drop.step(rowsPerStep);
+    });
+    if (!result.ok) {
+      this.#drop = undefined; // begun again from the segment's first row
+      return result;
+    }
+    const { run, segment } = drop.held;
+    if (dropped.isDone) {
+      this.#drop = undefined;
+      this.#turnsSinceLook = turnsPerLook;
+      this.#outbox.forgetSegment(drop.held);
+      this.onSegmentDropped?.(run, segment);
+    }
+    return { ok: true, value: { lines: dropped.lines, bytes: dropped.bytes, run } };
+  }
+
+  #nextDrop(): LogDrop | undefined {
+    for (let gone = this.#gone.shift(); gone !== undefined; gone = this.#gone.shift()) {
+      const held = this.#outbox.segmentOf(gone.run, gone.segment);
+      if (held !== undefined) return new LogDrop(this.#database, held);
+    }
+    const held = this.#outbox.oldestSegment();
+    if (held === undefined) return undefined;
+    this.onSegmentDropping?.(held.run, held.segment);
+    return new LogDrop(this.#database, held);
+  }
+
   nextSeq(): number {
     return this.#outbox.nextSeq;
   }
@@ -233,8 +381,41 @@ export class Journal {
 
   /** What is buffered and not committed is given up. */
   close(): void {
+    this.#syncer?.close();
     this.#database.close();
+    if (this.#walFd !== undefined) closeSync(this.#walFd);
     this.#lock.release();
+  }
+
+  /**
+   * A row of the outbox is not what was written (the link thread has found it): its numbers become
+   * records that say so, and what is there is kept in the quarantine. Reconnect afterwards.
+   */
+  repairOutbox(): Result<{ lost: number; folder: string }> {
+    const committed = this.commit();
+    if (!committed.ok) return committed;
+    let lost = 0;
+    let folder = "";
+    const path = journalPath(this.#options.stateDir);
+    const result = this.#attempt(() => {
+      const rows = this.#database.prepare("SELECT * FROM outbox").all();
+      const damaged = rows.filter((row) => !isOutboxRowSound(row));
+      if (damaged.length === 0) return;
+      folder = setAside(this.#options.stateDir, path, "copy");
+      const replace = this.#database.prepare("UPDATE outbox SET data = ?, sum = ? WHERE seq = ?");
+      this.#begin.run();
+      for (const { seq, last } of damaged) {
+        const row = lostRow(Number(seq), Number(last));
+        replace.run(String(row.data), Number(row.sum), Number(seq));
+        lost += Number(last) - Number(seq) + 1;
+      }
+      this.#commit.run();
+    });
+    return result.ok ? { ok: true, value: { lost, folder } } : result;
+  }
+
+  #isAnew(): boolean {
+    return this.#database.prepare("SELECT 1 FROM meta WHERE key = 'anew'").get() !== undefined;
   }
 
   #writeTurn(): void {
@@ -312,11 +493,87 @@ export class Journal {
   }
 }
 
+function syncDescriptor(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fsync(fd, (error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+function syncNames(folder: string): void {
+  for (const path of [folder, dirname(folder)]) {
+    const fd = openSync(path, "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+const syncRemedy = "Check the disk; it is written again and nothing counts as finished before.";
 const rowsPerStep = 256;
+const turnsPerLook = 64;
 const done: Result<null> = Object.freeze({ ok: true, value: null });
 
 function isSqliteError(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR";
+}
+
+interface OpenedDatabase {
+  database: DatabaseSync;
+  recovery: Diagnostic | undefined;
+}
+
+/** Opens the database, or a new one with what is sound in it. Throws what cannot be helped. */
+function openSound(path: string, options: JournalOptions): OpenedDatabase {
+  const { stateDir, limitBytes, ship } = options;
+  const how: DatabaseOptions = {
+    checkpointElsewhere: ship,
+    ...(limitBytes === undefined ? {} : { limitBytes }),
+  };
+  const wal = readWal(path);
+  const lostFrames = wal === undefined ? 0 : (wal.committedFrames ?? 0) - wal.soundFrames;
+  // SQLite would cut the log at the damage: what it was is kept first.
+  const copy = lostFrames > 0 ? setAside(stateDir, path, "copy") : undefined;
+  let database: DatabaseSync | undefined;
+  let damage: string | undefined;
+  try {
+    database = openDatabase(path, how);
+    damage = findDamage(database);
+  } catch (error) {
+    if (!isDamage(error)) {
+      database?.close();
+      throw error;
+    }
+    damage = error instanceof Error ? error.message : String(error);
+  }
+  if (damage === undefined && database !== undefined) {
+    if (copy === undefined) return { database, recovery: undefined };
+    markAnew(database);
+    const message = `the journal's log was damaged: the last ${lostFrames} pages of commits are lost, tasks whose end was in them run again (it was copied to ${copy})`;
+    return { database, recovery: { code: "E_STATE_CORRUPT", path, message, remedy: checkDisk } };
+  }
+  database?.close();
+  const folder = setAside(stateDir, path, "move");
+  const made = openDatabase(path, how);
+  try {
+    const told = describeSalvage(salvage(folder, made));
+    const message = `the journal was damaged (${damage}): it was moved to ${folder}, and a new one goes on with ${told}`;
+    return {
+      database: made,
+      recovery: { code: "E_STATE_CORRUPT", path, message, remedy: checkDisk },
+    };
+  } catch (error) {
+    made.close();
+    throw error;
+  }
+}
+
+const checkDisk = "Check the disk; the agent goes on by itself.";
+
+function describeSalvage({ keptRuns, lostRuns, keptRecords, lostRecords }: Salvage): string {
+  const lost = lostRuns.length === 0 ? "" : ` (lost: ${lostRuns.join(", ")})`;
+  return `${keptRuns} open runs${lost} and ${keptRecords} records for the master (lost: ${lostRecords})`;
 }
 
 function openError(error: unknown, path: string): Diagnostic {

@@ -4,15 +4,18 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
   decodeEntry,
+  encodeLogGap,
   encodeLogPointer,
   encodeObjectPointer,
   encodeRecord,
   entrySpan,
+  type LogGap,
   type LogPointer,
   type ObjectPointer,
   objectPartBytes,
   type UnnumberedRecord,
 } from "../../protocol/outbox.ts";
+import { rowSum } from "../../protocol/row-sum.ts";
 
 /** How far the combined log of a run is known to the outbox. */
 export interface LogPosition {
@@ -35,14 +38,17 @@ export class Outbox {
   /** Of committed rows only: what is buffered must not count as recorded after a crash. */
   readonly #positions = new Map<string, LogPosition>();
   readonly #pendingPositions = new Map<string, LogPosition>();
+  #heldBytes = 0;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
-    this.#insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?)");
+    this.#insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?, ?)");
     this.#deleteAcked = database.prepare(
       "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE seq <= ?1 AND last <= ?1 ORDER BY seq LIMIT ?2)",
     );
-    this.#writeAcked = database.prepare("INSERT OR REPLACE INTO meta VALUES ('acked', ?)");
+    this.#writeAcked = database.prepare(
+      "INSERT OR REPLACE INTO meta VALUES ('acked', ?1), ('acked_sum', ?2)",
+    );
     const acked = database.prepare("SELECT value FROM meta WHERE key = 'acked'").get();
     const bounds = database.prepare("SELECT max(last) AS last FROM outbox").get();
     this.#acked = Number(acked?.value ?? 0);
@@ -71,6 +77,30 @@ export class Outbox {
     return this.#add(encodeRecord(record), 1);
   }
 
+  /** Bytes of files that unacknowledged records need. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** The segment whose lines have waited longest for the master. */
+  oldestSegment(): HeldSegment | undefined {
+    return this.#files.find((file) => file.kind === "log");
+  }
+
+  segmentOf(run: string, segment: number): HeldSegment | undefined {
+    return this.#files.find((f) => f.kind === "log" && f.run === run && f.segment === segment) as
+      | HeldSegment
+      | undefined; // by its kind
+  }
+
+  /** No row points to the segment any more. */
+  forgetSegment(held: HeldSegment): void {
+    const at = this.#files.indexOf(held);
+    if (at < 0) return;
+    this.#files.splice(at, 1);
+    this.#heldBytes -= held.sizeBytes;
+  }
+
   addLog(log: LogPointer): number {
     const seq = this.#add(encodeLogPointer(log), 1);
     this.#holdSegment(log, seq);
@@ -78,18 +108,26 @@ export class Outbox {
     return seq;
   }
 
+  addGap(gap: LogGap): number {
+    return this.#add(encodeLogGap(gap), gap.span);
+  }
+
   /** Returns the first of the numbers that the object takes. */
   addObject(object: Omit<ObjectPointer, "parts" | "partBytes">): number {
     const parts = Math.max(1, Math.ceil(object.sizeBytes / objectPartBytes));
     const text = encodeObjectPointer({ ...object, parts, partBytes: objectPartBytes });
     const seq = this.#add(text, parts);
-    this.#files.push({ kind: "object", path: object.path, lastSeq: seq + parts - 1 });
+    const { path, sizeBytes } = object;
+    this.#files.push({ kind: "object", path, sizeBytes, lastSeq: seq + parts - 1 });
+    this.#heldBytes += sizeBytes;
     return seq;
   }
 
   /** Inside a transaction. */
   writePending(): void {
-    this.#insert.run(this.#firstPending, this.#next - 1, this.#pending.join("\n"));
+    const last = this.#next - 1;
+    const data = this.#pending.join("\n");
+    this.#insert.run(this.#firstPending, last, data, outboxSum(data, last - this.#firstPending));
   }
 
   /** The transaction that held `writePending` is through. */
@@ -105,7 +143,7 @@ export class Outbox {
   /** Inside a transaction: deletes at most `limit` rows that end at or before `seq`. */
   writeAck(seq: number, limit: number): { rows: number } {
     const { changes } = this.#deleteAcked.run(seq, limit);
-    this.#writeAcked.run(seq);
+    this.#writeAcked.run(seq, ackedSum(seq));
     return { rows: Number(changes) };
   }
 
@@ -119,6 +157,7 @@ export class Outbox {
         break;
       }
       keep += 1;
+      this.#heldBytes -= file.sizeBytes;
       if (file.kind === "object") {
         shipped.push(file.path);
       }
@@ -155,7 +194,7 @@ export class Outbox {
     // Two steps, because a shifted number may still be taken by a row that is yet to be shifted.
     this.#database.prepare("UPDATE outbox SET seq = -(seq + ?1), last = last + ?1").run(shift);
     this.#database.exec("UPDATE outbox SET seq = -seq");
-    this.#writeAcked.run(acked);
+    this.#writeAcked.run(acked, ackedSum(acked));
     return shift;
   }
 
@@ -163,7 +202,10 @@ export class Outbox {
     this.#acked = acked;
     this.#firstPending += shift;
     this.#next += shift;
-    this.#files = this.#files.map((file) => ({ ...file, lastSeq: file.lastSeq + shift }));
+    for (const file of this.#files) {
+      file.lastSeq += shift;
+      if (file.kind === "log") file.firstSeq += shift;
+    }
   }
 
   #add(text: string, span: number): number {
@@ -173,9 +215,11 @@ export class Outbox {
     return seq;
   }
 
-  #holdSegment({ run, segment }: LogPointer, seq: number): void {
+  #holdSegment({ run, segment, sizeBytes }: LogPointer, seq: number): void {
+    this.#heldBytes += sizeBytes;
     const newest = this.#files.findLast((f) => f.kind === "log" && f.run === run);
     if (newest?.kind === "log" && newest.segment === segment) {
+      newest.sizeBytes += sizeBytes;
       // Moved to the back: the list stays ordered by lastSeq.
       const at = this.#files.lastIndexOf(newest);
       if (at === this.#files.length - 1) {
@@ -183,8 +227,11 @@ export class Outbox {
         return;
       }
       this.#files.splice(at, 1);
+      newest.lastSeq = seq;
+      this.#files.push(newest);
+      return;
     }
-    this.#files.push({ kind: "log", run, segment, lastSeq: seq });
+    this.#files.push({ kind: "log", run, segment, sizeBytes, firstSeq: seq, lastSeq: seq });
   }
 
   /** Which files the stored rows point to; memory holds this between acks. */
@@ -199,7 +246,9 @@ export class Outbox {
           this.#holdSegment(entry.log, seq);
           this.seeLogPosition(entry.log.run, positionAfter(entry.log));
         } else if (entry.kind === "object") {
-          this.#files.push({ kind: "object", path: entry.object.path, lastSeq: last });
+          const { path, sizeBytes } = entry.object;
+          this.#files.push({ kind: "object", path, sizeBytes, lastSeq: last });
+          this.#heldBytes += sizeBytes;
         }
         seq = last + 1;
       }
@@ -207,10 +256,27 @@ export class Outbox {
   }
 }
 
+/** Not of the numbers themselves: rows are renumbered by SQL alone. Their order is checked instead. */
+export function outboxSum(data: string, span: number): number {
+  return rowSum(data, span);
+}
+
+export function ackedSum(acked: number): number {
+  return rowSum(String(acked), 0);
+}
+
 /** A file that stored rows point to, with the last number that needs it. Ordered by that number. */
-type HeldFile =
-  | { kind: "log"; run: string; segment: number; lastSeq: number }
-  | { kind: "object"; path: string; lastSeq: number };
+type HeldFile = HeldSegment | { kind: "object"; path: string; sizeBytes: number; lastSeq: number };
+
+export interface HeldSegment {
+  kind: "log";
+  run: string;
+  segment: number;
+  /** Of the lines that wait for the master. */
+  sizeBytes: number;
+  firstSeq: number;
+  lastSeq: number;
+}
 
 function positionAfter(log: LogPointer): LogPosition {
   return { segment: log.segment, end: log.offset + log.sizeBytes };

@@ -3,6 +3,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Json } from "../../protocol/json.ts";
 import type { RunOutcome } from "../../protocol/outcome.ts";
+import { rowSum } from "../../protocol/row-sum.ts";
 import { runIdPattern } from "../../protocol/state-paths.ts";
 import type { LogPosition } from "./outbox.ts";
 
@@ -17,6 +18,8 @@ export interface OpenRun extends RunStart {
   run: string;
   /** In the order in which they were appended; JSON values. */
   events: unknown[];
+  /** Why it cannot go on: its rows were damaged. */
+  damage?: string;
 }
 
 export class RunTable {
@@ -48,7 +51,8 @@ export class RunTable {
         startedAt: Number(row.started_at),
         ...(row.params === null ? {} : { params: JSON.parse(String(row.params)) }),
       };
-      this.#open.set(run, { no, run, nextEvent, events: [], start });
+      const damage = row.damage === null ? {} : { damage: String(row.damage) };
+      this.#open.set(run, { no, run, nextEvent, events: [], start, ...damage });
       seen(run, { segment: Number(row.log_segment), end: Number(row.log_end) });
     }
   }
@@ -109,13 +113,21 @@ export class RunTable {
   writePending(): void {
     for (const { no, run, start } of this.#begun) {
       const params = start.params === undefined ? null : JSON.stringify(start.params);
-      this.#statements.insertRun.run(no, run, start.digest, params, start.startedAt);
+      const sum = runSum([no, run, start.digest, params, start.startedAt]);
+      this.#statements.insertRun.run(no, run, start.digest, params, start.startedAt, sum);
     }
     for (const { no, nextEvent, events } of this.#dirty) {
-      this.#statements.insertEvents.run(no * eventsPerRun + nextEvent, JSON.stringify(events));
+      const data = JSON.stringify(events);
+      this.#statements.insertEvents.run(
+        no * eventsPerRun + nextEvent,
+        data,
+        eventsSum(data, no, nextEvent),
+      );
     }
     for (const { entry, outcome, at, lastSeq } of this.#finished) {
-      this.#statements.finishRun.run(JSON.stringify(outcome), at, lastSeq, entry.no);
+      const text = JSON.stringify(outcome);
+      const sum = endSum([entry.no, text, at, lastSeq]);
+      this.#statements.finishRun.run(text, at, lastSeq, sum, entry.no);
     }
   }
 
@@ -138,13 +150,15 @@ export class RunTable {
     for (const { no, run } of this.#open.values()) {
       const position = positionOf(run);
       if (position !== undefined) {
-        this.#statements.logPosition.run(position.segment, position.end, no);
+        const { segment, end } = position;
+        this.#statements.logPosition.run(segment, end, logSum([no, segment, end]), no);
       }
     }
   }
 
   openRuns(): OpenRun[] {
-    return [...this.#open.values()].map(({ no, run, start }) => {
+    return [...this.#open.values()].map(({ no, run, start, damage }) => {
+      if (damage !== undefined) return { run, ...start, events: [], damage };
       const from = no * eventsPerRun;
       const rows = this.#statements.events.all(from, from + eventsPerRun);
       // Written by `writePending` from arrays.
@@ -184,7 +198,11 @@ export class RunTable {
 
   /** Inside a transaction: records above `acked` have got numbers higher by `shift`. */
   writeRenumbered(acked: number, shift: number): void {
-    this.#statements.shiftLastSeq.run(shift, acked);
+    for (const row of this.#statements.lastSeqs.all(acked)) {
+      const lastSeq = Number(row.last_seq) + shift;
+      const sum = endSum([Number(row.no), row.outcome, row.finished_at, lastSeq]);
+      this.#statements.shiftLastSeq.run(lastSeq, sum, row.no ?? null);
+    }
   }
 
   #entry(run: string): RunEntry {
@@ -203,29 +221,57 @@ interface RunEntry {
   nextEvent: number;
   events: unknown[];
   start: RunStart;
+  damage?: string;
+}
+
+/** Over the columns that never change. */
+export function runSum(
+  columns: [no: number, run: unknown, digest: unknown, params: unknown, startedAt: unknown],
+): number {
+  return rowSum(JSON.stringify(columns), 1);
+}
+
+export function endSum(
+  columns: [no: number, outcome: unknown, finishedAt: unknown, lastSeq: unknown],
+): number {
+  return rowSum(JSON.stringify(columns), 2);
+}
+
+export function logSum(columns: [no: number, segment: unknown, end: unknown]): number {
+  return rowSum(JSON.stringify(columns), 3);
+}
+
+/** `index` is that of the row within its run. */
+export function eventsSum(data: string, no: number, index: number): number {
+  return rowSum(data, (Math.imul(no, 31) + index) | 0);
 }
 
 /** Room for 2^32 turns a run, and 2^21 runs below the largest safe integer. */
-const eventsPerRun = 2 ** 32;
+export const eventsPerRun = 2 ** 32;
 
 type Statements = ReturnType<typeof prepare>;
 
 function prepare(database: DatabaseSync) {
   const sql = (text: string): StatementSync => database.prepare(text);
   return {
-    insertRun: sql("INSERT INTO runs (no, run, digest, params, started_at) VALUES (?, ?, ?, ?, ?)"),
-    insertEvents: sql("INSERT INTO events VALUES (?, ?)"),
+    insertRun: sql(
+      "INSERT INTO runs (no, run, digest, params, started_at, sum) VALUES (?, ?, ?, ?, ?, ?)",
+    ),
+    insertEvents: sql("INSERT INTO events VALUES (?, ?, ?)"),
     events: sql("SELECT data FROM events WHERE id >= ? AND id < ? ORDER BY id"),
     lastEvent: sql("SELECT max(id) AS id FROM events WHERE id >= ? AND id < ?"),
     deleteEvents: sql(
       "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id >= ? AND id < ? LIMIT ?)",
     ),
-    finishRun: sql("UPDATE runs SET outcome = ?, finished_at = ?, last_seq = ? WHERE no = ?"),
+    finishRun: sql(
+      "UPDATE runs SET outcome = ?, finished_at = ?, last_seq = ?, end_sum = ? WHERE no = ?",
+    ),
     digests: sql("SELECT DISTINCT digest FROM runs"),
     known: sql("SELECT 1 FROM runs WHERE run = ?"),
     deleteRun: sql("DELETE FROM runs WHERE run = ? AND outcome IS NOT NULL"),
-    logPosition: sql("UPDATE runs SET log_segment = ?, log_end = ? WHERE no = ?"),
-    shiftLastSeq: sql("UPDATE runs SET last_seq = last_seq + ? WHERE last_seq > ?"),
+    logPosition: sql("UPDATE runs SET log_segment = ?, log_end = ?, log_sum = ? WHERE no = ?"),
+    lastSeqs: sql("SELECT no, outcome, finished_at, last_seq FROM runs WHERE last_seq > ?"),
+    shiftLastSeq: sql("UPDATE runs SET last_seq = ?, end_sum = ? WHERE no = ?"),
     expired: sql(
       "SELECT no, run FROM runs WHERE outcome IS NOT NULL AND last_seq <= ? ORDER BY no DESC LIMIT -1 OFFSET ?",
     ),

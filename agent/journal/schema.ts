@@ -3,8 +3,6 @@
 import { DatabaseSync } from "node:sqlite";
 
 export interface DatabaseOptions {
-  /** "process" survives a kill of the agent, "power" also a loss of power (an fsync per commit). */
-  durability: "process" | "power";
   /** True when the link thread checkpoints, so that the agent's commits never do. */
   checkpointElsewhere: boolean;
   /** Most bytes of the database file; commits beyond it fail with E_STATE_FULL. */
@@ -28,6 +26,14 @@ const migrations: readonly string[] = [
    );
    CREATE TABLE events (id INTEGER PRIMARY KEY, data TEXT NOT NULL);
    CREATE TABLE outbox (seq INTEGER PRIMARY KEY, last INTEGER NOT NULL, data TEXT NOT NULL);`,
+  // Checksums of rows, which SQLite has not (row-sum.ts); NULL where an earlier release wrote.
+  // \`damage\`: the run cannot go on, and why.
+  `ALTER TABLE outbox ADD COLUMN sum INTEGER;
+   ALTER TABLE events ADD COLUMN sum INTEGER;
+   ALTER TABLE runs ADD COLUMN sum INTEGER;
+   ALTER TABLE runs ADD COLUMN end_sum INTEGER;
+   ALTER TABLE runs ADD COLUMN log_sum INTEGER;
+   ALTER TABLE runs ADD COLUMN damage TEXT;`,
 ];
 
 /** Throws SQLite's errors, and `NewerSchema`; the caller turns them into diagnostics. */
@@ -36,7 +42,8 @@ export function openDatabase(path: string, options: DatabaseOptions): DatabaseSy
   const database = new DatabaseSync(path, { timeout: 5_000 });
   try {
     database.exec("PRAGMA journal_mode = WAL");
-    database.exec(`PRAGMA synchronous = ${options.durability === "power" ? "FULL" : "NORMAL"}`);
+    // Commits never sync: with EDGEDAG_DURABILITY=power the journal does, off the main thread.
+    database.exec("PRAGMA synchronous = NORMAL");
     database.exec(`PRAGMA wal_autocheckpoint = ${options.checkpointElsewhere ? 0 : 4_000}`);
     migrate(database);
     if (options.limitBytes !== undefined) {

@@ -16,6 +16,11 @@ export function isBusy(error: unknown): boolean {
   return code !== undefined && (code & 0xff) === 5;
 }
 
+/** True when the database is not what SQLite has written: opening it again would not help. */
+export function isDamage(error: unknown): boolean {
+  return sqliteKind(error) === "E_STATE_CORRUPT";
+}
+
 type Kind =
   | "E_STATE_LOCKED"
   | "E_STATE_READONLY"
@@ -39,7 +44,7 @@ const explanations: Record<Kind, { sentence: string; remedy: string }> = {
   E_STATE_CORRUPT: {
     sentence: "the journal is damaged",
     remedy:
-      "Check the disk, then move journal.db, journal.db-wal and journal.db-shm away; the agent starts a new journal, and runs that were open in the old one are lost.",
+      "Check the disk and start the agent again: it moves the damaged journal aside and goes on with what is sound in it.",
   },
   E_STATE_IO: {
     sentence: "the state could not be read or written",

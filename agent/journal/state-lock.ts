@@ -3,6 +3,7 @@
 // no pid can be mistaken for another, also not across containers that share the folder.
 // Nobody may open <state>/lock by other means in this process: closing any descriptor of a file
 // drops its POSIX locks.
+import { truncateSync } from "node:fs";
 import { hostname } from "node:os";
 import { DatabaseSync } from "node:sqlite";
 import type { Result } from "../../protocol/diagnostic.ts";
@@ -18,6 +19,16 @@ export class StateLock {
 
   /** Fails with E_STATE_LOCKED and says who holds it, as far as that is known. */
   static take(stateDir: string): Result<StateLock> {
+    const first = StateLock.#take(stateDir);
+    if (first.ok || first.diagnostics[0]?.code !== "E_STATE_CORRUPT") {
+      return first;
+    }
+    // Nothing in it is worth keeping. Emptied in place: a holder's lock is on this very file.
+    truncateSync(lockPath(stateDir), 0);
+    return StateLock.#take(stateDir);
+  }
+
+  static #take(stateDir: string): Result<StateLock> {
     const path = lockPath(stateDir);
     let database: DatabaseSync | undefined;
     try {

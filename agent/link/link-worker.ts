@@ -9,7 +9,7 @@ import { journalPath } from "../../protocol/state-paths.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { Connection } from "./connection.ts";
 import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
-import { OutboxReader } from "./outbox-reader.ts";
+import { DamagedRow, OutboxReader } from "./outbox-reader.ts";
 import { RecordSource } from "./record-source.ts";
 import { Session, type SessionCommand, type SessionEvent } from "./session.ts";
 import { SharedClock } from "./shared-clock.ts";
@@ -31,6 +31,8 @@ export class LinkWorker {
   #sessionTimer: NodeJS.Timeout | undefined;
   #pumpTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #isUnreadable = false;
   #acked: number;
   #closing: "no" | "flushing" | "saying-goodbye" | "closed" = "no";
 
@@ -88,10 +90,10 @@ export class LinkWorker {
         this.#connect();
         break;
       case "greet":
-        this.#greet();
+        this.#reading(() => this.#greet());
         break;
       case "ship":
-        this.#startShipping(command);
+        this.#reading(() => this.#startShipping(command));
         break;
       case "acked":
         this.#acked = command.seq;
@@ -190,8 +192,8 @@ export class LinkWorker {
   }
 
   #startShipping({ acked, hasSnippets }: { acked: number; hasSnippets: boolean }): void {
-    const { firstHeldSeq, nextSeq } = this.#reader.bounds();
-    if (acked >= nextSeq) {
+    const { firstHeldSeq, nextSeq, isAnew } = this.#reader.bounds();
+    if (acked >= nextSeq || isAnew) {
       // Sent now, records would be taken for ones that the master has: they need new numbers first.
       this.#tell({ type: "ahead", acked, nextSeq });
       return;
@@ -225,11 +227,47 @@ export class LinkWorker {
     }
     // Asked for before looking: a commit between the look and the wish would be overlooked.
     this.#clock.wantWake();
-    const next = this.#shipper.next(performance.now());
+    const shipper = this.#shipper;
+    const next = this.#reading(
+      () => shipper.next(performance.now()),
+      () => this.#pump(),
+    );
+    if (next === undefined) return;
     if (next === "empty") {
       this.#flushed();
     } else if (next !== "full") {
       connection.send(next.frame, () => this.#pump());
+    }
+  }
+
+  /**
+   * What the disk does not give is told and tried again; a thread that ended of it would take the
+   * heartbeats with it.
+   */
+  #reading<T>(read: () => T, again?: () => void): T | undefined {
+    try {
+      const value = read();
+      if (this.#isUnreadable) this.#tell({ type: "readable" });
+      this.#isUnreadable = false;
+      return value;
+    } catch (error) {
+      this.#isUnreadable = true;
+      if (error instanceof DamagedRow) {
+        // The main thread puts another row in its place, and then says that numbers are new.
+        this.#tell({ type: "damaged", detail: error.message });
+        this.#shipper?.close();
+        this.#shipper = undefined;
+        return undefined;
+      }
+      const detail = error instanceof Error ? error.message : String(error);
+      const isSync = error instanceof Error && "syscall" in error && error.syscall === "fsync";
+      this.#tell({ type: "unreadable", detail, isSync });
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined;
+        if (again !== undefined) again();
+        else this.#handle({ type: "restarted", detail: `the outbox could not be read: ${detail}` });
+      }, retryMs);
+      return undefined;
     }
   }
 
@@ -275,7 +313,8 @@ export class LinkWorker {
 
   /** Nothing is left to send; when closing, the acks are awaited, too. */
   #flushed(): void {
-    if (this.#closing === "flushing" && this.#acked >= this.#reader.bounds().nextSeq - 1) {
+    if (this.#closing !== "flushing") return;
+    if (this.#acked >= (this.#reading(() => this.#reader.bounds().nextSeq) ?? Infinity) - 1) {
       this.#sayGoodbye();
     }
   }
@@ -304,11 +343,13 @@ export class LinkWorker {
     }
     this.#closing = "closed";
     this.#handle({ type: "closed" });
-    for (const timer of [this.#sessionTimer, this.#pumpTimer, this.#closeTimer]) {
+    for (const timer of [this.#sessionTimer, this.#pumpTimer, this.#closeTimer, this.#retryTimer]) {
       clearTimeout(timer);
     }
     this.#checkpoints.stop();
-    const unsent = this.#reader.bounds().nextSeq - 1 - this.#acked;
+    const nextSeq = this.#reading(() => this.#reader.bounds().nextSeq);
+    clearTimeout(this.#retryTimer);
+    const unsent = nextSeq === undefined ? this.#clock.outboxDepth : nextSeq - 1 - this.#acked;
     this.#reader.close();
     this.#tell({ type: "closed", unsent: Math.max(0, unsent) });
     this.#port.close();
@@ -316,4 +357,5 @@ export class LinkWorker {
 }
 
 const gatherMs = 20;
+const retryMs = 1_000;
 const goodbyeMs = 1_000;

@@ -34,6 +34,10 @@ export interface LinkEvents {
   /** The master has lost records that this node holds no longer. Nothing to do but to say so. */
   behind(acked: number, firstHeldSeq: number): void;
   problem(problem: Diagnostic): void;
+  /** To be given to `Journal.repairOutbox`, and then `renumbered()` to be called. */
+  damaged(detail: string): void;
+  /** The journal cannot be read by the thread, which tries again; undefined: it can again. */
+  unreadable(problem: { detail: string; isSync: boolean } | undefined): void;
 }
 
 export class Link {
@@ -165,6 +169,15 @@ export class Link {
         break;
       case "problem":
         this.#events.problem(message.problem);
+        break;
+      case "damaged":
+        this.#events.damaged(message.detail);
+        break;
+      case "unreadable":
+        this.#events.unreadable(message);
+        break;
+      case "readable":
+        this.#events.unreadable(undefined);
         break;
       case "passed":
         this.#pass(message.message);

@@ -3,6 +3,7 @@
 // thread never pays an fsync. It never changes a row: the main thread is the only writer.
 import { fsyncSync, openSync, statSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { isSound } from "../../protocol/row-sum.ts";
 
 export interface OutboxRow {
   /** Number of the first entry. */
@@ -17,7 +18,12 @@ export interface OutboxBounds {
   nextSeq: number;
   /** What the master had acknowledged when the journal last wrote it down. */
   acked: number;
+  /** The journal was made anew of a damaged one: its numbers may have been used before. */
+  isAnew: boolean;
 }
+
+/** A row is not what the journal has written; the main thread has to put another in its place. */
+export class DamagedRow extends Error {}
 
 export class OutboxReader {
   readonly #database: DatabaseSync;
@@ -33,21 +39,28 @@ export class OutboxReader {
     this.#database = new DatabaseSync(path, { timeout: 0 });
     this.#database.exec("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0");
     this.#rows = this.#database.prepare(
-      `SELECT seq, last, data FROM outbox
+      `SELECT seq, last, data, sum FROM outbox
        WHERE seq >= coalesce((SELECT max(seq) FROM outbox WHERE seq <= ?1), 0) AND last >= ?1
        ORDER BY seq`,
     );
     this.#bounds = this.#database.prepare(
       `SELECT (SELECT min(seq) FROM outbox) AS first, (SELECT max(last) FROM outbox) AS last,
-              (SELECT value FROM meta WHERE key = 'acked') AS acked`,
+              (SELECT value FROM meta WHERE key = 'acked') AS acked,
+              (SELECT value FROM meta WHERE key = 'anew') AS anew`,
     );
   }
 
   bounds(): OutboxBounds {
     const row = this.#bounds.get();
     const acked = Number(row?.acked ?? 0);
+    const isAnew = row?.anew != null;
     const nextSeq = Math.max(Number(row?.last ?? 0), acked) + 1;
-    return { firstHeldSeq: row?.first == null ? nextSeq : Number(row.first), nextSeq, acked };
+    return {
+      firstHeldSeq: row?.first == null ? nextSeq : Number(row.first),
+      nextSeq,
+      acked,
+      isAnew,
+    };
   }
 
   /**
@@ -59,7 +72,11 @@ export class OutboxReader {
     let bytes = 0;
     for (const row of this.#rows.iterate(seq)) {
       const data = String(row.data);
-      rows.push({ seq: Number(row.seq), last: Number(row.last), data });
+      const [first, last] = [Number(row.seq), Number(row.last)];
+      if (!isSound(data, last - first, row.sum)) {
+        throw new DamagedRow(`records ${first} to ${last} are not what was written`);
+      }
+      rows.push({ seq: first, last, data });
       bytes += data.length;
       if (bytes >= limitBytes || rows.length === mostRows) {
         break;

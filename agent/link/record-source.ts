@@ -2,10 +2,12 @@
 // numbers put in, and pointers to files expanded. Reads as it goes; memory holds a few rows and one
 // piece of a file. A file that is gone or damaged becomes a record that says so, because a gap in the
 // numbers would stop everything behind it.
-import type { LogLine } from "../../protocol/log.ts";
+import { crc32 } from "node:zlib";
+import { type GapFields, gapLine } from "../../protocol/log.ts";
 import {
   decodeEntry,
   entrySpan,
+  type LogGap,
   type LogPointer,
   type ObjectPointer,
   type OutboxEntry,
@@ -35,12 +37,15 @@ export class RecordSource {
   #entryAt = 0;
   #entrySeq = 0;
   #next: number;
+  /** The first number that is asked for. */
+  readonly #startedAt: number;
   #ready: NumberedText | undefined;
   readonly #files = new PieceReader();
 
   constructor(options: RecordSourceOptions, from: number) {
     this.#options = options;
     this.#next = from;
+    this.#startedAt = from;
   }
 
   /** Number of the next record; it may not exist yet. */
@@ -116,6 +121,8 @@ export class RecordSource {
         return `{"seq":${seq},${entry.text.slice(1)}`;
       case "log":
         return this.#logText(entry.log, seq);
+      case "gap":
+        return this.#gapText(entry.gap, seq);
       case "object":
         return this.#partText(entry.object, seq);
       default:
@@ -131,15 +138,14 @@ export class RecordSource {
     if (!Buffer.isBuffer(bytes) || !isWholeLines(bytes, log)) {
       const why = Buffer.isBuffer(bytes) ? "is damaged" : bytes.missing;
       this.#options.onProblem(`${log.lines} log lines cannot be read: the file ${why}`, path);
-      const line: LogLine = {
-        time: log.time,
-        seq: log.firstLine,
-        source: "agent",
-        level: "error",
-        text: `${log.lines} lines are missing here: their file ${why}`,
-        fields: { segment: log.segment, offset: log.offset, sizeBytes: log.sizeBytes },
+      const gap: GapFields = {
+        lines: log.lines,
+        bytes: log.sizeBytes,
+        from: log.time,
+        to: log.time,
+        why: `their file ${why}`,
       };
-      return `${head}${JSON.stringify(line)}]}`;
+      return `${head}${JSON.stringify(gapLine(log.firstLine, gap))}]}`;
     }
     for (let at = bytes.indexOf(newline); at >= 0; at = bytes.indexOf(newline, at + 1)) {
       bytes[at] = comma;
@@ -147,14 +153,34 @@ export class RecordSource {
     return `${head}${bytes.toString("utf8", 0, bytes.length - 1)}]}`;
   }
 
+  /**
+   * The first number tells of all lines. Where the master has some of the numbers already, it may have
+   * some of the lines, too: then the first that is sent says how many there are at most.
+   */
+  #gapText({ run, from, to, firstLine, lines, bytes, span }: LogGap, seq: number): string {
+    const isFirst = seq === this.#entrySeq;
+    const isFirstSent = isFirst || seq === this.#startedAt;
+    const why = isFirst
+      ? "they were dropped, because there was no room to keep them for the master"
+      : "some of them were dropped, because there was no room to keep them for the master";
+    const gap: GapFields = { lines, bytes, from, to, why };
+    // Its own number may be taken at the master; the last one cannot be.
+    const line = gapLine(isFirst ? firstLine : firstLine + lines - 1, gap);
+    const text = isFirstSent && span > 0 ? JSON.stringify(line) : "";
+    return `{"seq":${seq},"time":${to},"run":${JSON.stringify(run)},"type":"log","lines":[${text}]}`;
+  }
+
   #partText(object: ObjectPointer, seq: number): string {
-    const { path, partBytes, ...facts } = object;
+    const { path, partBytes, crcs, ...facts } = object;
     const part = seq - this.#entrySeq;
     const offset = part * partBytes;
     const size = Math.max(0, Math.min(partBytes, object.sizeBytes - offset));
-    const bytes = this.#files.read(path, offset, size);
+    const read = this.#files.read(path, offset, size);
+    const wanted = crcs?.[part];
+    const isDamaged = Buffer.isBuffer(read) && wanted !== undefined && crc32(read) !== wanted;
+    const bytes = isDamaged ? { missing: "is not what was written" } : read;
     if (!Buffer.isBuffer(bytes)) {
-      this.#options.onProblem(`an object cannot be read: its file ${bytes.missing}`, path);
+      this.#options.onProblem(`an object cannot be sent: its file ${bytes.missing}`, path);
     }
     // The master finds out by size and digest that a part is empty that should not be.
     const data = Buffer.isBuffer(bytes) ? bytes.toString("base64") : "";
@@ -175,5 +201,5 @@ function isWholeLines(bytes: Buffer, log: LogPointer): boolean {
   for (let at = bytes.indexOf(newline); at >= 0; at = bytes.indexOf(newline, at + 1)) {
     lines += 1;
   }
-  return lines === log.lines;
+  return lines === log.lines && (log.crc === undefined || crc32(bytes) === log.crc);
 }

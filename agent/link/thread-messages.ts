@@ -56,5 +56,10 @@ export type FromThread =
   /** The master asks for numbers that are held no longer. */
   | { type: "behind"; acked: number; firstHeldSeq: number }
   | { type: "problem"; problem: Diagnostic }
+  /** A row is not what the journal wrote: nothing is sent before the main thread has replaced it. */
+  | { type: "damaged"; detail: string }
+  /** The outbox could not be read or synced; tried again. `isSync`: what was written may be lost. */
+  | { type: "unreadable"; detail: string; isSync: boolean }
+  | { type: "readable" }
   /** The last one. `unsent` is the number of records that the master has not acknowledged. */
   | { type: "closed"; unsent: number };

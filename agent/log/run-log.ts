@@ -21,17 +21,31 @@ export interface LogChunk {
   firstLine: number;
 }
 
+export interface LostLines {
+  firstLine: number;
+  lines: number;
+  bytes: number;
+  from: number;
+  to: number;
+}
+
 export interface RunLogOptions {
   stateDir: string;
   run: string;
-  /** Called by `flush` for every piece of at most 256 KiB. */
-  onChunk(chunk: LogChunk): void;
+  /** Called by `flush` for every piece of at most 256 KiB. The bytes are not to be kept. */
+  onChunk(chunk: LogChunk, bytes: Uint8Array): void;
   /** True while the master still needs the segment. */
   isHeld(segment: number): boolean;
   /** Applied to what is no output of a process: text and fields of messages and of the agent. */
   mask?: { text(text: string): string; json(value: Json): Json } | undefined;
   /** The disk did not take lines, or unshipped segments had to go. */
   onProblem?(problem: Diagnostic): void;
+  /** The file of a segment that the master still needs is gone: the bound of the log was reached. */
+  onGone?(segment: number): void;
+  /** Lines with numbers that the disk did not take before the log was closed. */
+  onLost?(lost: LostLines): void;
+  /** False: what is left of the disk is for results; lines wait and are dropped as on a full disk. */
+  mayWrite?(): boolean;
   /** Lines that were written but not recorded before a crash are recorded again from here on. */
   recordedUpTo?: { segment: number; end: number } | undefined;
   segmentBytes?: number;
@@ -50,7 +64,7 @@ export class RunLog {
   readonly #now: () => number;
   readonly #streams = new Set<LogStream>();
   #seq: number;
-  #droppedLines = 0;
+  #dropped: { lines: number; bytes: number; from: number; to: number } | undefined;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -129,22 +143,18 @@ export class RunLog {
     }
     const bytes = this.#writer.buffer.subarray(0, this.#writer.used);
     const lines = this.#writer.lines;
-    const written = this.#segments.append(bytes);
+    const written = this.#options.mayWrite?.() === false ? tight : this.#segments.append(bytes);
     if (!written.ok) {
       return written;
     }
-    this.#writer.reset();
     const { segment, offset, dropped } = written.value;
     const firstLine = this.#seq - lines + 1;
-    this.#options.onChunk({ segment, offset, sizeBytes: bytes.length, lines, firstLine });
+    this.#options.onChunk({ segment, offset, sizeBytes: bytes.length, lines, firstLine }, bytes);
+    this.#writer.reset();
     for (const gone of dropped) {
       this.#sayGone(gone);
     }
-    if (this.#droppedLines > 0) {
-      const text = `${this.#droppedLines} lines were dropped because they could not be written`;
-      this.#droppedLines = 0;
-      this.agent("warn", text);
-    }
+    this.#sayDropped();
     return done;
   }
 
@@ -160,17 +170,44 @@ export class RunLog {
     const first = this.flush();
     // What the first flush had to say about itself.
     const result = first.ok ? this.flush() : first;
+    if (!result.ok && this.#writer.lines > 0) this.#sayLost();
     // The descriptor's number may be another file's from here on.
     this.#isClosed = true;
     this.#segments.close();
     return result;
   }
 
+  /** For the journal's syncer, with EDGEDAG_DURABILITY=power; also once more after `close`. */
+  readonly sync = (isAgain: boolean): Promise<void> => this.#segments.sync(isAgain);
+
+  /** Nothing more is written to the segment. */
+  leaveSegment(segment: number): void {
+    if (this.#isClosed) return;
+    this.flush();
+    this.#segments.leave(segment);
+  }
+
+  /** Removes a segment that was left, and says how many lines went with it where they were not shipped. */
+  removeSegment(segment: number): void {
+    if (!this.#isClosed) this.#segments.remove(segment);
+  }
+
+  /** Lines that were dropped took no numbers: the line that tells of them stands in their place. */
+  #sayDropped(): void {
+    const dropped = this.#dropped;
+    if (dropped === undefined) return;
+    this.#dropped = undefined;
+    const { lines, bytes, from, to } = dropped;
+    const times = `${new Date(from).toISOString()} to ${new Date(to).toISOString()}`;
+    const text = `${lines} lines (${bytes} bytes, ${times}) were dropped because they could not be written`;
+    this.agent("warn", text, { dropped });
+  }
+
   #putLine(prefix: Uint8Array, line: LineBytes, how: LineEnd): void {
     if (this.#isClosed) {
       return;
     }
-    if (this.#writer.full && !this.#makeRoom()) {
+    if (this.#writer.full && !this.#makeRoom(line.end - line.start)) {
       return;
     }
     this.#seq += 1;
@@ -182,7 +219,7 @@ export class RunLog {
     if (this.#isClosed) {
       return;
     }
-    if (this.#writer.full && !this.#makeRoom()) {
+    if (this.#writer.full && !this.#makeRoom(line.text?.length ?? 0)) {
       return;
     }
     const text = cutText(line.text ?? "");
@@ -210,23 +247,42 @@ export class RunLog {
     };
   }
 
-  #makeRoom(): boolean {
+  #makeRoom(bytes: number): boolean {
     const flushed = this.flush();
     if (flushed.ok) {
       return true;
     }
-    if (this.#droppedLines === 0) {
+    const now = this.#now();
+    if (this.#dropped === undefined) {
       for (const problem of flushed.diagnostics) {
         this.#options.onProblem?.(problem);
       }
     }
-    this.#droppedLines += 1;
+    this.#dropped ??= { lines: 0, bytes: 0, from: now, to: now };
+    this.#dropped.lines += 1;
+    this.#dropped.bytes += bytes;
+    this.#dropped.to = now;
     return false;
+  }
+
+  #sayLost(): void {
+    const { lines, used } = this.#writer;
+    const now = this.#now();
+    const dropped = this.#dropped ?? { lines: 0, bytes: 0, from: now };
+    // Lines that were dropped before have no numbers, but are missing all the same.
+    this.#options.onLost?.({
+      firstLine: this.#seq - lines + 1,
+      lines: lines + dropped.lines,
+      bytes: used + dropped.bytes,
+      from: dropped.from,
+      to: now,
+    });
   }
 
   #sayGone(segment: number): void {
     const text = `segment ${segment} of the log was dropped before the master had it: the bound of the log is reached`;
     this.agent("warn", text, { segment });
+    this.#options.onGone?.(segment);
     this.#options.onProblem?.({
       code: "E_LOG_LIMIT",
       path: runLogDir(this.#options.stateDir, this.#options.run),
@@ -257,13 +313,14 @@ export class RunLog {
         if (whole.length === 0) {
           break;
         }
-        this.#options.onChunk({
+        const chunk = {
           segment,
           offset,
           sizeBytes: whole.length,
           lines: countLines(whole),
           firstLine: seqOf(whole.toString("utf8", 0, whole.indexOf(10))),
-        });
+        };
+        this.#options.onChunk(chunk, whole);
         offset += whole.length;
       }
     }
@@ -348,6 +405,17 @@ const chunkLimitBytes = 256 * 1024;
 /** Below it, looking at the chunk first costs more than it saves. */
 const worthLooking = 256;
 const noBytes = Buffer.alloc(0);
+const tight: Result<never> = Object.freeze({
+  ok: false,
+  diagnostics: [
+    {
+      code: "E_STATE_FULL",
+      path: "",
+      message: "the log of the run cannot be written (what is left of the disk is for results)",
+      remedy: "Free space on that file system, or lower EDGEDAG_LOG_LIMIT.",
+    },
+  ],
+});
 const textLimit = 16 * 1024;
 const done: Result<null> = Object.freeze({ ok: true, value: null });
 

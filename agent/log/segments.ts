@@ -3,8 +3,8 @@
 // choice, and says so. Knows nothing of lines beyond where the last one ends.
 import {
   closeSync,
+  fdatasync,
   fstatSync,
-  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -14,6 +14,7 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
 
 export interface SegmentOptions {
@@ -22,7 +23,7 @@ export interface SegmentOptions {
   segmentBytes: number;
   /** Most bytes of all segments of the run. */
   limitBytes: number;
-  /** fsync after each write. */
+  /** What was appended is put on the disk by `sync`, which somebody else calls. */
   sync: boolean;
   /** True while the master still needs the segment. */
   isHeld(segment: number): boolean;
@@ -34,6 +35,13 @@ export interface Written {
   offset: number;
 }
 
+interface Unsynced {
+  segment: number;
+  fd: number;
+  sizeBytes: number;
+  syncedBytes: number;
+}
+
 export class Segments {
   readonly #options: SegmentOptions;
   /** Sizes of closed segments, oldest first. */
@@ -42,6 +50,12 @@ export class Segments {
   #segment = 0;
   #fd = -1;
   #sizeBytes = 0;
+  /** Bytes of the present segment that are known to be on the disk. */
+  #syncedBytes = 0;
+  /** Closed segments that are not on the disk yet; with `sync` only. */
+  #unsynced: Unsynced[] = [];
+  /** A file was made or removed since the folder was synced. */
+  #isFolderDirty = true;
 
   private constructor(options: SegmentOptions) {
     this.#options = options;
@@ -78,9 +92,6 @@ export class Segments {
       while (done < bytes.length) {
         done += writeSync(this.#fd, bytes, done, bytes.length - done);
       }
-      if (this.#options.sync) {
-        fsyncSync(this.#fd);
-      }
     } catch (error) {
       return this.#takeBack(done, error);
     }
@@ -88,6 +99,66 @@ export class Segments {
     const written = { segment: this.#segment, offset };
     const dropped = this.#sizeBytes >= this.#options.segmentBytes ? this.#rotate() : [];
     return { ok: true, value: { ...written, dropped } };
+  }
+
+  /**
+   * Everything that was appended before the call is on the disk when it resolves. `isAgain`: an earlier
+   * sync failed, and what it covered is written once more. Rejects with what the disk says.
+   */
+  async sync(isAgain: boolean): Promise<void> {
+    const closed = this.#unsynced;
+    const open = { segment: this.#segment, fd: this.#fd, sizeBytes: this.#sizeBytes };
+    for (const file of [...closed, { ...open, syncedBytes: this.#syncedBytes }]) {
+      if (file.syncedBytes === file.sizeBytes) continue;
+      if (isAgain) this.#writeAgain(file);
+      await syncData(file.fd);
+    }
+    for (const { fd } of closed) closeSync(fd);
+    this.#unsynced = this.#unsynced.filter((file) => !closed.includes(file));
+    if (open.segment === this.#segment) this.#syncedBytes = open.sizeBytes;
+    else {
+      // It was closed meanwhile: what came after the call is left.
+      const file = this.#unsynced.find(({ segment }) => segment === open.segment);
+      if (file !== undefined) file.syncedBytes = open.sizeBytes;
+    }
+    if (this.#isFolderDirty) {
+      this.#isFolderDirty = false;
+      try {
+        // The run's folder may be as new as the segment.
+        for (const path of [".", "..", "../.."])
+          await syncFolder(`${this.#options.folder}/${path}`);
+      } catch (error) {
+        this.#isFolderDirty = true;
+        throw error;
+      }
+    }
+  }
+
+  /** The kernel may have forgotten pages that it could not write: made dirty, they are written again. */
+  #writeAgain({ segment, syncedBytes, sizeBytes }: Unsynced): void {
+    const bytes = this.read(segment, syncedBytes, sizeBytes - syncedBytes);
+    const fd = openSync(this.#path(segment), "r+");
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        done += writeSync(fd, bytes, done, bytes.length - done, syncedBytes + done);
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Nothing more is written to the segment: if it is the present one, another begins. */
+  leave(segment: number): void {
+    if (segment === this.#segment && this.#sizeBytes > 0) this.#rotate();
+  }
+
+  /** Removes a closed segment. Throws what the file system throws. */
+  remove(segment: number): void {
+    const at = this.#closed.findIndex((c) => c.segment === segment);
+    const [gone] = at < 0 ? [] : this.#closed.splice(at, 1);
+    if (gone === undefined) return;
+    this.#closedBytes -= gone.sizeBytes;
+    unlinkSync(this.#path(segment));
   }
 
   /** Reads back, to record lines that were written but not committed before a crash. */
@@ -107,8 +178,20 @@ export class Segments {
       : (this.#closed.find((c) => c.segment === segment)?.sizeBytes ?? 0);
   }
 
+  /** With `sync` what is not on the disk yet still gets there with the next `sync`. */
   close(): void {
-    closeSync(this.#fd);
+    this.#letGo();
+    this.#fd = -1;
+    this.#sizeBytes = 0;
+    this.#syncedBytes = 0;
+  }
+
+  /** Of the present file: closed, or kept until it is on the disk. */
+  #letGo(): void {
+    const { sync } = this.#options;
+    const [fd, sizeBytes, syncedBytes] = [this.#fd, this.#sizeBytes, this.#syncedBytes];
+    if (!sync || syncedBytes === sizeBytes) closeSync(fd);
+    else this.#unsynced.push({ segment: this.#segment, fd, sizeBytes, syncedBytes });
   }
 
   /** A half-written chunk must not stay: it would be followed by the whole one later. */
@@ -162,7 +245,9 @@ export class Segments {
       // No new file can be made now: the old one goes on growing, and the next append tries again.
       return [];
     }
-    closeSync(this.#fd);
+    this.#letGo();
+    this.#syncedBytes = 0;
+    this.#isFolderDirty = true;
     this.#closed.push({ segment: this.#segment, sizeBytes: this.#sizeBytes });
     this.#closedBytes += this.#sizeBytes;
     this.#segment += 1;
@@ -233,4 +318,15 @@ function failed(error: unknown, path: string): { ok: false; diagnostics: Diagnos
       },
     ],
   };
+}
+
+function syncData(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fdatasync(fd, (error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, "r");
+  await folder.sync();
 }

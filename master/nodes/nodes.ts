@@ -145,6 +145,13 @@ export class Nodes {
     }
   }
 
+  /** The node has said that it has lost records; the storage has counted them. */
+  async lost(id: string, count: number): Promise<void> {
+    const node = this.#nodes.get(id);
+    if (node !== undefined) node.row.missingRecords += count;
+    await this.note(id, "missing-records", `${count} were damaged on the node's disk`);
+  }
+
   seen(id: string): void {
     const node = this.#nodes.get(id);
     if (node === undefined) return;

@@ -87,6 +87,8 @@ export interface FrameResult {
   foreignRuns: string[];
   /** An object has all its parts. */
   wholeObject: boolean;
+  /** Records that the node says it has lost. */
+  lost: number;
 }
 
 export interface NodeRow {

@@ -101,7 +101,7 @@ def f():
         ({ type }) => type !== "object-kept",
       );
       database
-        .prepare("UPDATE events SET data = ? WHERE id = ?")
+        .prepare("UPDATE events SET data = ?, sum = NULL WHERE id = ?")
         .run(JSON.stringify(events), Number(id));
     }
     database.close();

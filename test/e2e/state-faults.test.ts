@@ -1,7 +1,8 @@
 // A state folder that cannot be used, is full, or belongs to another agent. Folders are made
 // read-only and full by real mounts in a private mount namespace, so root is needed for those.
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
 import t from "tap";
 import { exitCodes } from "../../protocol/exit-codes.ts";
 import { Box } from "../rig/box.ts";
@@ -63,13 +64,20 @@ t.test("a journal that is damaged, or of a later release", async (t) => {
   await mkdir(box.state);
   await writeFile(`${box.state}/journal.db`, Buffer.alloc(8192, "no database "));
   const { code, stderr } = await box.run(["run", dag, "--state", box.state]);
-  t.equal(code, exitCodes.state);
-  t.match(stderr, /E_STATE_CORRUPT.*: .*\n {4}\S/);
+  t.equal(code, exitCodes.ok, "the node comes up by itself");
+  t.match(stderr, /E_STATE_CORRUPT: the journal was damaged .* moved to .*quarantine/);
+  const [name] = await readdir(`${box.state}/quarantine`);
   t.equal(
-    (await readFile(`${box.state}/journal.db`)).toString().slice(0, 11),
+    (await readFile(`${box.state}/quarantine/${name}/journal.db`)).toString().slice(0, 11),
     "no database",
-    "what is there is not touched",
+    "what was there is kept",
   );
+  const database = new DatabaseSync(`${box.state}/journal.db`);
+  database.exec("PRAGMA user_version = 99");
+  database.close();
+  const later = await box.run(["run", dag, "--state", box.state]);
+  t.equal(later.code, exitCodes.state);
+  t.match(later.stderr, /E_STATE_VERSION.*: .*\n {4}\S/);
 });
 
 t.test(

@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import t from "tap";
 import { Journal, type JournalOptions } from "../../agent/journal/journal.ts";
 import { decodeEntry } from "../../protocol/outbox.ts";
-import { journalPath, runObjectsDir } from "../../protocol/state-paths.ts";
+import { journalPath, quarantineDir, runObjectsDir } from "../../protocol/state-paths.ts";
 
 function open(stateDir: string, more: Partial<JournalOptions> = {}): Journal {
   const opened = Journal.open({ stateDir, durability: "process", ship: true, ...more });
@@ -263,12 +263,16 @@ t.test("a state directory that cannot be used is one clear error", async (t) => 
     t.match(bad(`${dir}/state`), { code: "E_STATE_READONLY", remedy: /EDGEDAG_STATE/ });
   });
   t.test("a journal that is no database", async (t) => {
-    const dir = t.testdir({
-      "journal.db": "this is no database, but long enough to be taken for one".repeat(99),
-    });
-    t.match(bad(dir), { code: "E_STATE_CORRUPT", remedy: /move journal.db/ });
-    rmSync(journalPath(dir));
-    open(dir).close();
+    const text = "this is no database, but long enough to be taken for one".repeat(99);
+    const dir = t.testdir({ "journal.db": text });
+    const journal = open(dir);
+    t.match(journal.recovery, { code: "E_STATE_CORRUPT", message: /moved to .*quarantine/ });
+    journal.close();
+    const [name = ""] = readdirSync(quarantineDir(dir));
+    t.equal(readFileSync(`${quarantineDir(dir)}/${name}/journal.db`, "utf8"), text, "it is kept");
+    const again = open(dir);
+    t.equal(again.recovery, undefined, "the new one is sound");
+    again.close();
   });
   t.test("a later release wrote it", async (t) => {
     const dir = t.testdir();

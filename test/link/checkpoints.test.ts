@@ -48,7 +48,7 @@ t.test("rows are read in order, from the row that holds a number", async (t) => 
   }
   const journal = opened.value;
   const reader = new OutboxReader(journalPath(stateDir));
-  t.same(reader.bounds(), { firstHeldSeq: 1, nextSeq: 1, acked: 0 });
+  t.same(reader.bounds(), { firstHeldSeq: 1, nextSeq: 1, acked: 0, isAnew: false });
   const record = { type: "attempt-started", time: 1, run: "r", task: "a", attempt: 1 } as const;
   for (let row = 0; row < 3; row++) {
     journal.record(record);
@@ -62,7 +62,7 @@ t.test("rows are read in order, from the row that holds a number", async (t) => 
   t.same(firsts(7), []);
   t.same(firsts(1, 1), [1], "no more than asked for");
   journal.ack(3);
-  t.same(reader.bounds(), { firstHeldSeq: 3, nextSeq: 7, acked: 3 });
+  t.same(reader.bounds(), { firstHeldSeq: 3, nextSeq: 7, acked: 3, isAnew: false });
   t.same(firsts(1), [3, 5], "what is gone is passed over");
   reader.close();
   journal.close();

@@ -110,6 +110,10 @@ export class LinkRig {
           this.journal.renumber(Number(values[0]));
           this.link.renumbered();
         }
+        if (event === "damaged") {
+          this.journal.repairOutbox();
+          this.link.renumbered();
+        }
         this.#look();
       };
     return {
@@ -124,6 +128,8 @@ export class LinkRig {
       ahead: hear("ahead"),
       behind: hear("behind"),
       problem: hear("problem"),
+      damaged: hear("damaged"),
+      unreadable: hear("unreadable"),
     };
   }
 

@@ -4,7 +4,14 @@ import { Ingest } from "../../master/link/ingest.ts";
 import type { FrameResult, RecordFrame } from "../../master/storage/storage.ts";
 import { runStarted, silentLog } from "./rig.ts";
 
-const none = { applied: 1, runs: [], finishedRuns: [], foreignRuns: [], wholeObject: false };
+const none = {
+  applied: 1,
+  runs: [],
+  finishedRuns: [],
+  foreignRuns: [],
+  wholeObject: false,
+  lost: 0,
+};
 
 t.test("a frame that cannot be stored harms only its own session; the order stays", async (t) => {
   const calls: number[] = [];

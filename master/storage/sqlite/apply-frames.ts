@@ -22,6 +22,7 @@ interface Application {
   tallies: Map<number, RunTally>;
   finishedRuns: string[];
   wholeObject: boolean;
+  lost: number;
 }
 
 type Of<Type extends LinkRecord["type"]> = LinkRecord & { type: Type };
@@ -41,6 +42,7 @@ export class FrameApplier {
       tallies: new Map(),
       finishedRuns: [],
       wholeObject: false,
+      lost: 0,
     };
     const first = frame.records[0];
     if (first !== undefined && first.seq > acked + 1) {
@@ -52,6 +54,10 @@ export class FrameApplier {
       if (record.seq <= last) continue;
       last = record.seq;
       applied++;
+      if (record.type === "records-lost") {
+        application.lost++;
+        continue;
+      }
       const run = this.#run(record, application);
       if (!run.isForeign) this.#record(record, run.no, application);
     }
@@ -61,6 +67,7 @@ export class FrameApplier {
       }
       this.#statements.setAcked.run(last, frame.time, frame.node);
       this.#statements.count.run(applied);
+      if (application.lost > 0) this.#statements.lost.run(application.lost, frame.node);
     }
     return resultOf(application, last, applied);
   }
@@ -144,6 +151,8 @@ export class FrameApplier {
       case "object-part":
         if (this.#objectPart(record, run)) application.wholeObject = true;
         return;
+      case "records-lost":
+        return; // of no run: counted before
     }
   }
 
@@ -206,8 +215,8 @@ function resultOf(application: Application, acked: number, applied: number): Fra
   const runs: string[] = [];
   const foreignRuns: string[] = [];
   for (const [id, run] of application.runs) (run.isForeign ? foreignRuns : runs).push(id);
-  const { finishedRuns, wholeObject } = application;
-  return { acked, applied, runs, finishedRuns, foreignRuns, wholeObject };
+  const { finishedRuns, wholeObject, lost } = application;
+  return { acked, applied, runs, finishedRuns, foreignRuns, wholeObject, lost };
 }
 
 function numberOf(value: unknown): number {
@@ -222,6 +231,7 @@ function prepare(database: DatabaseSync) {
     acked: sql("SELECT acked FROM nodes WHERE id = ?"),
     setAcked: sql("UPDATE nodes SET acked = ?, last_seen_at = max(last_seen_at, ?) WHERE id = ?"),
     count: sql("UPDATE counters SET value = value + ? WHERE name = 'records'"),
+    lost: sql("UPDATE nodes SET missing_records = missing_records + ? WHERE id = ?"),
     run: sql("SELECT no, node, state FROM runs WHERE id = ?"),
     makeRun: sql(
       `INSERT INTO runs (id, dag, digest, state, source, node, is_any, labels_json, created_at, started_at)
