@@ -32,6 +32,8 @@ enum sort { READ_, WRITE_, SYNC, META };
 
 #define MAX_FD 65536
 static char *paths[MAX_FD]; // of watched descriptors; replaced, never freed: other threads may read
+static ino_t inodes[MAX_FD];
+static dev_t devices[MAX_FD];
 static const char *under, *only, *while_path;
 static size_t under_length;
 static enum kind kind;
@@ -103,10 +105,25 @@ static int is_watched(const char *path) {
          (path[under_length] == '/' || path[under_length] == 0);
 }
 
-static const char *path_of(int fd) { return fd >= 0 && fd < MAX_FD ? paths[fd] : NULL; }
+// libuv closes some descriptors past libc: what is behind the number is looked at again.
+static const char *path_of(int fd) {
+  struct stat stat;
+  if (fd < 0 || fd >= MAX_FD || paths[fd] == NULL) return NULL;
+  if (fstat(fd, &stat) != 0 || stat.st_ino != inodes[fd] || stat.st_dev != devices[fd]) {
+    paths[fd] = NULL;
+    return NULL;
+  }
+  return paths[fd];
+}
 
 static void opened(int fd, const char *path) {
-  if (fd >= 0 && fd < MAX_FD) paths[fd] = is_watched(path) ? strdup(path) : NULL;
+  struct stat stat;
+  if (fd < 0 || fd >= MAX_FD) return;
+  paths[fd] = NULL;
+  if (!is_watched(path) || fstat(fd, &stat) != 0) return;
+  inodes[fd] = stat.st_ino;
+  devices[fd] = stat.st_dev;
+  paths[fd] = strdup(path);
 }
 
 // Whether this operation is hit.
