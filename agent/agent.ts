@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import { artifactDigest } from "../protocol/canonical.ts";
+import { crashPoint } from "../protocol/crash-points.ts";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
 import { pythonSdkPath } from "../protocol/install-paths.ts";
@@ -313,12 +314,14 @@ export class Agent {
       return refusal("E_STATE_IO", `the artifact cannot be kept: ${String(error)}`, stateRemedy);
     }
     const startedAt = this.#shared.now();
+    crashPoint("agent.run-begin");
     this.#journal.beginRun(run, { digest, params: params.value, startedAt });
     const committed = this.#journal.commit();
     if (!committed.ok) {
       this.#journal.withdrawRun(run);
       return committed;
     }
+    crashPoint("agent.run-begun");
     this.#waiting.push({ run, digest, artifact, params: params.value, events: [], startedAt });
     this.#next();
     return { ok: true, value: null };

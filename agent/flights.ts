@@ -1,5 +1,6 @@
 // The attempts of a run that are in flight, and those that are held back until what they stand
 // behind is over. Carries out starts and stops; every end becomes an event exactly once.
+import { crashPoint } from "../protocol/crash-points.ts";
 import type { CancelledBy } from "../protocol/outcome.ts";
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Command, Instance } from "./core/events.ts";
@@ -183,6 +184,7 @@ export class Flights {
       return;
     }
     entry.cleanUp = made.cleanUp;
+    crashPoint("agent.attempt-dispatch");
     entry.attempt = executor.start(
       made.spec,
       {
@@ -197,6 +199,7 @@ export class Flights {
       },
       behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
     );
+    crashPoint("agent.attempt-dispatched");
   }
 
   /** Masked before it is cut into lines. */
@@ -274,6 +277,7 @@ export class Flights {
 
   #ended(entry: InFlight, end: AttemptEnd | "returned"): void {
     const { instance, number } = entry;
+    crashPoint("agent.attempt-end");
     entry.gpu?.release();
     entry.stdout?.end();
     entry.stderr?.end();

@@ -2,6 +2,7 @@
 // to it that log, journal and report follow in the same turn, off the path from one task to the
 // next. Decides nothing that the scheduler could decide.
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
+import { crashPoint } from "../protocol/crash-points.ts";
 import { describeFailure, describeRun } from "../protocol/describe.ts";
 import type { Json } from "../protocol/json.ts";
 import type { RunSummary } from "../protocol/link.ts";
@@ -181,6 +182,7 @@ export class RunHost {
     }
     this.#line("info", `run ${this.run} goes on: ${results.size} results are kept`);
     for (const command of state.openEvaluations()) this.#carryOut(command);
+    crashPoint("agent.run-resumed");
   }
 
   cancel(by: CancelledBy): void {
@@ -280,7 +282,9 @@ export class RunHost {
       }
       journal.append(this.run, events);
       if (!this.#isHeldUp()) executor.flush();
+      crashPoint("agent.turn-flushed");
       this.#flushLog();
+      crashPoint("agent.log-written");
       commit();
     } catch (error) {
       this.#isOver = true;
@@ -535,9 +539,11 @@ export class RunHost {
       await this.#writeLastLines();
       if (this.#isAbandoned) return;
       log.close();
+      crashPoint("agent.run-finish");
       report.runFinished(outcome, summary);
       journal.finishRun(this.run, outcome);
       whenKept(() => {
+        crashPoint("agent.run-finished");
         this.#drained.resolve();
         finished(outcome, summary);
       });

@@ -5,6 +5,7 @@ import { copyFileSync, existsSync } from "node:fs";
 import { glob } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { crashPoint } from "../protocol/crash-points.ts";
 import type { RunSummary } from "../protocol/link.ts";
 import type { UnnumberedRecord } from "../protocol/outbox.ts";
 import type { Facts, Outcome, RunOutcome } from "../protocol/outcome.ts";
@@ -240,8 +241,10 @@ export class RunReport {
     const digest = await this.#untilWritten(() => copy(path));
     if (this.#isClosed || digest === undefined) return undefined;
     const { run, journal } = this.#options;
+    crashPoint("agent.object-copied");
     journal.recordObject({ run, time: Date.now(), ...object, path, ...digest });
     this.#options.onObject(key);
+    crashPoint("agent.object-recorded");
     this.#options.onRecord();
     return digest;
   }

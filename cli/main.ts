@@ -47,6 +47,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .command("agent")
     .description("run the agent as a service; configured by environment variables (edgedag config)")
     .action(async () => {
+      await armForChaos(env);
       const { agent } = await import("./agent.ts");
       code = await agent({ env: await withDotenv(env) }, io);
     });
@@ -54,6 +55,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .command("master")
     .description("run the core services; configured by environment variables (edgedag config)")
     .action(async () => {
+      await armForChaos(env);
       const { master } = await import("./master.ts");
       code = await master(await withDotenv(env), io);
     });
@@ -162,6 +164,14 @@ function positive(text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
   throw new InvalidArgumentError("It must be a positive whole number.");
+}
+
+/** Only what the process was really started with counts: no file, no other command. */
+async function armForChaos(env: NodeJS.ProcessEnv): Promise<void> {
+  if (env.EDGEDAG_CHAOS_POINT === undefined) return;
+  const { armCrashPoint } = await import("../protocol/arm-crash-point.ts");
+  const refusal = armCrashPoint(env);
+  if (refusal !== undefined) io.stderr.write(`edgedag: ${refusal}\n`);
 }
 
 async function withDotenv(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {

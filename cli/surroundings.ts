@@ -60,6 +60,8 @@ export const otherNames = [
   "EDGEDAG_LOST_AFTER",
   "EDGEDAG_NODEJS",
   "EDGEDAG_FROM_SOURCE",
+  "EDGEDAG_CHAOS_POINT",
+  "EDGEDAG_CHAOS_DIR",
   ...serviceNames,
 ];
 

@@ -6,6 +6,7 @@
 import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, unlink } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { crashPoint } from "../../protocol/crash-points.ts";
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
 import type { LogGap, LogPointer, ObjectPointer, UnnumberedRecord } from "../../protocol/outbox.ts";
 import type { RunOutcome } from "../../protocol/outcome.ts";
@@ -183,9 +184,11 @@ export class Journal {
       return done;
     }
     // A single insert is its own transaction: two statements less on the shortest path.
+    crashPoint("agent.journal-commit");
     const result =
       rows === 1 ? this.#attempt(() => this.#writeTurn()) : this.#transact(() => this.#writeTurn());
     if (result.ok) {
+      crashPoint("agent.journal-committed");
       this.#turnWritten();
       this.#syncer?.written();
     }
@@ -425,6 +428,7 @@ export class Journal {
     if (this.#outbox.hasPending) {
       this.#outbox.writePending();
     }
+    crashPoint("agent.journal-written");
   }
 
   #turnWritten(): void {
@@ -442,11 +446,14 @@ export class Journal {
       return done;
     }
     let rows = 0;
+    crashPoint("agent.ack-write");
     const result = this.#transact(() => {
       rows = this.#outbox.writeAck(seq, rowsPerStep).rows;
       this.#runs.writeLogPositions((run) => this.#outbox.logPosition(run));
+      crashPoint("agent.ack-written");
     });
     if (result.ok) {
+      crashPoint("agent.ack-committed");
       this.#ackBacklog = rows === rowsPerStep;
       this.#removeObjects(this.#outbox.ackWritten(seq));
     }

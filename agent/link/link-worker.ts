@@ -2,6 +2,7 @@
 // the WAL small. It owns the socket and a reading connection to the journal; it never writes there.
 // Whatever the main thread does, this goes on.
 import type { MessagePort } from "node:worker_threads";
+import { crashPoint } from "../../protocol/crash-points.ts";
 import type { AgentToMaster } from "../../protocol/link.ts";
 import { linkVersion } from "../../protocol/link.ts";
 import { decodeMasterToAgent } from "../../protocol/link-decode.ts";
@@ -96,6 +97,7 @@ export class LinkWorker {
         this.#reading(() => this.#startShipping(command));
         break;
       case "acked":
+        crashPoint("agent.ack-received");
         this.#acked = command.seq;
         this.#window.acked(command.seq, performance.now(), this.#session.heartbeatMs);
         this.#tell({ type: "acked", seq: command.seq });
@@ -157,6 +159,7 @@ export class LinkWorker {
   #greet(): void {
     const { node, boot, agentVersion, capabilities, labels, wantsRuns, snippetSlots } = this.#data;
     const { firstHeldSeq, nextSeq } = this.#reader.bounds();
+    crashPoint("agent.link-hello");
     this.#send({
       type: "hello",
       version: linkVersion,
@@ -236,7 +239,11 @@ export class LinkWorker {
     if (next === "empty") {
       this.#flushed();
     } else if (next !== "full") {
-      connection.send(next.frame, () => this.#pump());
+      crashPoint("agent.link-send");
+      connection.send(next.frame, () => {
+        crashPoint("agent.link-sent");
+        this.#pump();
+      });
     }
   }
 

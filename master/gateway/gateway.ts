@@ -3,6 +3,7 @@
 // until that node answers: only the node knows whether it began.
 import { createHash, randomUUID } from "node:crypto";
 import type { DagArtifact } from "../../protocol/artifact.ts";
+import { crashPoint } from "../../protocol/crash-points.ts";
 import type { Json } from "../../protocol/json.ts";
 import type { Clock, Logger } from "../clock.ts";
 import type { LiveNode, Nodes } from "../nodes/nodes.ts";
@@ -47,6 +48,7 @@ export class Gateway {
     const now = clock();
     const id = runId(now);
     const digest = createHash("sha256").update(JSON.stringify(artifact)).digest("hex");
+    crashPoint("master.run-submit");
     await storage.createRun({
       id,
       dag: artifact.dag.attributes.dag,
@@ -58,6 +60,7 @@ export class Gateway {
       ...(params === undefined ? {} : { params }),
       ...(node === undefined ? {} : { node }),
     });
+    crashPoint("master.run-stored");
     this.place();
     return id;
   }
@@ -132,6 +135,7 @@ export class Gateway {
       artifact,
       ...(run.params === undefined ? {} : { params: run.params }),
     });
+    crashPoint("master.run-offered");
     this.#parts.signals.notify([run.id]);
   }
 
@@ -140,6 +144,7 @@ export class Gateway {
     const run = await storage.run(id);
     if (run === undefined || run.node !== node) return;
     await storage.moveRun(id, ["offered"], { state: "accepted", acceptedAt: clock() });
+    crashPoint("master.run-accepted");
     signals.notify([id]);
   }
 

@@ -1,6 +1,7 @@
 // Group commit: frames of all nodes that arrive within a few milliseconds go into one transaction and
 // are acknowledged after it, in the order of their arrival. One disk flush then serves many frames.
 // A frame that cannot be stored harms only its own session.
+import { crashPoint } from "../../protocol/crash-points.ts";
 import type { Logger } from "../clock.ts";
 import type { FrameResult, MasterStorage, RecordFrame } from "../storage/storage.ts";
 
@@ -59,6 +60,7 @@ export class Ingest {
   async #store(batch: PendingFrame[]): Promise<void> {
     try {
       const results = await this.#storage.applyFrames(batch.map(({ frame }) => frame));
+      crashPoint("master.frame-stored");
       for (const [index, result] of results.entries()) batch[index]?.stored(result);
     } catch (error) {
       this.#log.error(

@@ -2,6 +2,7 @@
 // acknowledges what is stored, passes heartbeats and answers on. Owns the order of records of its connection;
 // stores nothing itself and waits for nothing between two frames.
 import type { WebSocket } from "ws";
+import { crashPoint } from "../../protocol/crash-points.ts";
 import {
   type AgentToMaster,
   type LinkRecord,
@@ -216,6 +217,7 @@ export class Session implements NodeConnection {
       this.#refuse("twin", `another agent that calls itself ${hello.node} is connected and alive`);
       return;
     }
+    crashPoint("master.hello");
     const { nodes, gateway, clock, heartbeatMs } = this.#parts;
     const believed = await gateway.openRunsOf(hello.node);
     const acked = await nodes.arrived(hello, this);
@@ -305,6 +307,7 @@ export class Session implements NodeConnection {
       if (open.pendingFrames === 0) this.#acknowledge(open);
       return;
     }
+    crashPoint("master.frame-received");
     open.received = last;
     open.pendingFrames++;
     if (open.pendingFrames === pauseFrames) this.#socket.pause();
@@ -340,6 +343,7 @@ export class Session implements NodeConnection {
     queueMicrotask(() => {
       open.isAckDue = false;
       this.send({ type: "ack", seq: open.acked });
+      crashPoint("master.ack-sent");
     });
   }
 

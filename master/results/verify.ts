@@ -2,6 +2,7 @@
 // at a time, one part a turn of the event loop. What does not match is kept and marked, never served.
 import { createHash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
+import { crashPoint } from "../../protocol/crash-points.ts";
 import type { Logger } from "../clock.ts";
 import type { MasterStorage } from "../storage/storage.ts";
 
@@ -55,6 +56,7 @@ export class Verifier {
         sizeBytes += part.length;
         await setImmediate();
       }
+      crashPoint("master.object-verified");
       const isSame = hash.digest("hex") === object.sha256 && sizeBytes === object.sizeBytes;
       await this.#storage.setObjectState(object.id, isSame ? "verified" : "corrupt");
       if (isSame) continue;

@@ -1,7 +1,9 @@
 // The master's storage in one SQLite file. Calls are synchronous inside and small; the interface is
 // asynchronous for the sake of other databases. Owns transactions; decides nothing.
+
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { DagArtifact } from "../../../protocol/artifact.ts";
+import { crashPoint } from "../../../protocol/crash-points.ts";
 import type {
   AttemptRow,
   FrameResult,
@@ -33,7 +35,11 @@ export class SqliteStorage implements MasterStorage {
   }
 
   async applyFrames(frames: readonly RecordFrame[]): Promise<FrameResult[]> {
-    return this.#transaction(() => frames.map((frame) => this.#applier.apply(frame)));
+    return this.#transaction(() => {
+      const results = frames.map((frame) => this.#applier.apply(frame));
+      crashPoint("master.frame-written");
+      return results;
+    });
   }
 
   async nodes(): Promise<NodeRow[]> {
