@@ -1,9 +1,10 @@
 // Secrets reach the tasks that name them, and nobody and nothing else: real agent, launcher, workers.
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
+import type { Config } from "../../agent/config.ts";
 import { AgentRig, artifactOf } from "../agent/agent-rig.ts";
 import { shmFoldersOf } from "../rig/leftovers.ts";
 import { commandLinesWith, filesWith, isIn } from "./leaks.ts";
@@ -12,7 +13,9 @@ const password = `pw-${randomBytes(12).toString("hex")}`;
 const key = `key-${randomBytes(12).toString("base64url")}`;
 const secrets = [password, key];
 
-async function withSecrets(): Promise<{ rig: AgentRig; folder: string }> {
+async function withSecrets(
+  config: Partial<Config> = {},
+): Promise<{ rig: AgentRig; folder: string }> {
   const folder = await mkdtemp("/tmp/node-secrets-");
   writeFileSync(join(folder, "db-password"), `${password}\n`, { mode: 0o600 });
   writeFileSync(join(folder, "key"), key, { mode: 0o600 });
@@ -20,6 +23,7 @@ async function withSecrets(): Promise<{ rig: AgentRig; folder: string }> {
     secretsDirs: [folder],
     secretValues: { FROM_ENV: password },
     master: "ws://127.0.0.1:1",
+    ...config,
   });
   return { rig, folder };
 }
@@ -89,6 +93,48 @@ tasks:
   }
   t.same(filesWith(rig.dir, secrets), []);
   t.same(await shmFoldersOf(join(rig.dir, "state")), [], "files of secrets are gone with the run");
+});
+
+t.test("a compiler gets none of what is for the program", async (t) => {
+  const { rig, folder } = await withSecrets({ languages: folderOfLanguages() });
+  await using _ = rig;
+  t.teardown(() => rm(folder, { recursive: true }));
+  await rig.accept(
+    "compiler",
+    `dag: compiler
+tasks:
+  code:
+    code: { language: shown, code: "" }
+    secrets: { PGPASSWORD: db-password, KEY: { secret: key, file: true } }
+`,
+  );
+  t.same(
+    (await rig.end("compiler")).outcome,
+    { kind: "succeeded" },
+    JSON.stringify(rig.failure("code#1")),
+  );
+  const lines = (await rig.log("compiler")).filter(({ source }) => source === "task");
+  t.same(
+    lines.map(({ text }) => text),
+    ["compiled with 0", "run with 2"],
+  );
+
+  function folderOfLanguages(): string {
+    const folder = mkdtempSync("/tmp/languages-");
+    t.teardown(() => rm(folder, { recursive: true }));
+    const count = "env | grep -cE '^(PGPASSWORD|KEY)='";
+    const shown = {
+      name: "shown",
+      fileName: "main.txt",
+      compile: ["sh", "-c", `echo "compiled with $(${count})" > {out}`],
+      run: ["sh", "-c", `cat {out}; echo "run with $(${count})"`],
+      image: "debian",
+      needs: ["sh"],
+      version: ["sh", "-c", "echo 1.0"],
+    };
+    writeFileSync(join(folder, "shown.json"), JSON.stringify(shown));
+    return folder;
+  }
 });
 
 t.test("no command line has a secret while tasks run with them", async (t) => {
