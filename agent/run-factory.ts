@@ -1,5 +1,5 @@
 // Puts the parts of one run together: folders, log, results, scheduler, report, store.
-import { hash } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import type { Result } from "../protocol/diagnostic.ts";
@@ -129,7 +129,8 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
   const folders = openRunFolders({ stateDir, run, shmName, nodeSdk: nodeSdkPath(shared.root) });
   const state = new RunState(artifact.dag);
   const results = new RunResults(state, { toFile: refToFile, escape: escapeRefs });
-  const storeSocket = join(shared.runtimeDir, `${hash("sha256", run).slice(0, 16)}.sock`);
+  // Nobody can guess it from the run.
+  const storeSocket = join(shared.runtimeDir, `${randomBytes(8).toString("hex")}.sock`);
   const factory = new AttemptFactory({
     run,
     state,

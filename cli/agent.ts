@@ -3,6 +3,7 @@
 import { Agent } from "../agent/agent.ts";
 import type { Config } from "../agent/config.ts";
 import { openAgentLog } from "../agent/log/agent-log.ts";
+import { keepMemoryPrivate } from "../agent/private-memory.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { RunOutcome } from "../protocol/outcome.ts";
 import { newRunId } from "../protocol/run-id.ts";
@@ -45,6 +46,7 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
   }
   const ended = Promise.withResolvers<number>();
   let ownRun: string | undefined;
+  keepMemoryPrivate();
   const started = await Agent.start({
     config,
     root,

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Agent } from "../agent/agent.ts";
 import type { Config } from "../agent/config.ts";
 import { StateLock } from "../agent/journal/state-lock.ts";
+import { keepMemoryPrivate } from "../agent/private-memory.ts";
 import type { RunObserver } from "../agent/run-observer.ts";
 import { describeFailure } from "../protocol/describe.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
@@ -72,6 +73,7 @@ async function runUntilEnd(
   const facts = new Collected(view?.observer ?? {});
   const ended = Promise.withResolvers<{ run: string; outcome: RunOutcome; summary: RunSummary }>();
   const root = findRoot();
+  keepMemoryPrivate();
   const started = await Agent.start({
     config,
     root,

@@ -11,6 +11,7 @@ import {
   loadLanguages,
 } from "../agent/exec/isolation/languages/languages.ts";
 import { openAgentLog } from "../agent/log/agent-log.ts";
+import { keepMemoryPrivate } from "../agent/private-memory.ts";
 import { isAtLeast } from "../master/doors/rules.ts";
 import type { SnippetNode } from "../master/snippets/node.ts";
 import type { Diagnostic } from "../protocol/diagnostic.ts";
@@ -140,6 +141,7 @@ async function startNode(
     return exitCodes.state;
   }
   const log = opened.value;
+  keepMemoryPrivate();
   const started = await Agent.start({
     config,
     root,

@@ -14,6 +14,7 @@ import { journalPath, runDir, runObjectsDir } from "../../protocol/state-paths.t
 import { findDamage, isOutboxRowSound } from "./examine.ts";
 import { LogDrop } from "./log-drop.ts";
 import { type LogPosition, Outbox } from "./outbox.ts";
+import { closeState } from "./private-state.ts";
 import { type OpenRun, type RunStart, RunTable } from "./run-table.ts";
 import { lostRow, markAnew, type Salvage, salvage, setAside } from "./salvage.ts";
 import { type DatabaseOptions, NewerSchema, openDatabase } from "./schema.ts";
@@ -111,6 +112,7 @@ export class Journal {
       }
       lock = taken.value;
       opened = openSound(path, options);
+      closeState(options.stateDir);
       // SQLite syncs files, and names only now and then.
       if (isNew && options.durability === "power") syncNames(options.stateDir);
       return { ok: true, value: new Journal(options, lock, opened) };

@@ -12,7 +12,7 @@ export class BoundedFile {
 
   /** Throws when the file cannot be opened. */
   constructor(path: string, limitBytes: number) {
-    mkdirSync(dirname(path), { recursive: true });
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     this.#path = path;
     this.#halfBytes = Math.floor(limitBytes / 2);
     this.#fd = openSync(path, "a");

@@ -209,7 +209,7 @@ export class Segments {
   }
 
   #open(): string | undefined {
-    mkdirSync(this.#options.folder, { recursive: true });
+    mkdirSync(this.#options.folder, { recursive: true, mode: 0o700 });
     const numbers = segmentNumbers(this.#options.folder);
     this.#segment = numbers.pop() ?? 1;
     for (const segment of numbers) {

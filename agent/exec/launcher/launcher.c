@@ -274,7 +274,7 @@ static void open_null(int fd) {
 
 static void serve(const char *why) {
   self = getpid();
-  if (is_inner) prctl(PR_SET_DUMPABLE, 0); /* tasks of our uid cannot trace us, nor open what we hold */
+  prctl(PR_SET_DUMPABLE, 0); /* tasks of our uid cannot trace us, nor open what we hold; no core dump */
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (getrlimit(RLIMIT_NOFILE, &task_nofile) == 0 && task_nofile.rlim_cur < task_nofile.rlim_max) {
     struct rlimit most = {task_nofile.rlim_max, task_nofile.rlim_max};

@@ -130,6 +130,7 @@ static int child(void *arg) {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   if (l->flags & WITH_NEWPID && l->own_uid != 0) {
+    prctl(PR_SET_DUMPABLE, 1); /* else the maps would be root's; the launcher takes it back */
     int error = box_own_namespace(l->own_uid, l->own_gid);
     if (error < 0) return errno = -error, fail(l, AT_CONFINEMENT);
   }
@@ -294,6 +295,7 @@ void spawn(uint32_t id, uint8_t *body, size_t size) {
     t->started_ms = (double)(clock_ns(CLOCK_REALTIME) / 1000) / 1000;
     t->start_ns = clock_ns(CLOCK_MONOTONIC);
     pid = clone(child, child_stack + sizeof child_stack, flags, &l);
+    if (flags & CLONE_NEWUSER) prctl(PR_SET_DUMPABLE, 0);
     if (pid < 0) {
       at = AT_RESOURCES;
       error = errno;
