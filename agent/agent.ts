@@ -37,6 +37,8 @@ import { needsSandbox } from "./sandbox-plan.ts";
 import { realPath } from "./sandbox-settings.ts";
 import { NodeSecrets } from "./secrets/node-secrets.ts";
 import { checkSecrets } from "./secrets/run-secrets.ts";
+import { isGateOn } from "./signing/gate-mode.ts";
+import type { SignatureGate, SignatureUse } from "./signing/signature-gate.ts";
 import type { Snippets } from "./snippets.ts";
 import { StoreHost } from "./store/store-host.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
@@ -71,9 +73,18 @@ interface PendingRun {
   startedAt: number;
 }
 
+/** What `accept` was given, and the signature that it may be taken with. */
+interface Taken {
+  run: string;
+  artifact: DagArtifact;
+  given: { [name: string]: Json };
+  use: SignatureUse | undefined;
+}
+
 export class Agent {
   readonly #options: AgentOptions;
   readonly #journal: Journal;
+  readonly #gate: SignatureGate | undefined;
   readonly #execution: ExecutionParts;
   readonly #storeHost: StoreHost;
   readonly #shared: SharedParts;
@@ -100,6 +111,8 @@ export class Agent {
       },
     };
     const { config, say } = options;
+    const gate = await openGate(config);
+    if (!gate.ok) return gate;
     const journal = Journal.open({
       stateDir: config.stateDir,
       durability: config.durability,
@@ -134,7 +147,12 @@ export class Agent {
     const storeHost = await StoreHost.start({
       onFault: (detail, isFatal) => say(isFatal ? "error" : "warn", `store: ${detail}`),
     });
-    const parts = { journal: journal.value, execution: execution.value, storeHost };
+    const parts = {
+      journal: journal.value,
+      gate: gate.value,
+      execution: execution.value,
+      storeHost,
+    };
     const agent = new Agent(options, { ...parts, runtimeDir: runtimeDir.value, baseEnv });
     agent.#begin();
     return { ok: true, value: agent };
@@ -144,6 +162,7 @@ export class Agent {
     options: AgentOptions,
     parts: {
       journal: Journal;
+      gate: SignatureGate | undefined;
       execution: ExecutionParts;
       storeHost: StoreHost;
       runtimeDir: string;
@@ -152,6 +171,7 @@ export class Agent {
   ) {
     this.#options = options;
     this.#journal = parts.journal;
+    this.#gate = parts.gate;
     this.#execution = parts.execution;
     this.#storeHost = parts.storeHost;
     this.#runtimeDir = parts.runtimeDir;
@@ -251,8 +271,9 @@ export class Agent {
   }
 
   /**
-   * Takes a run: from here on it survives the agent. Fails with E_RUN_ID (no name, or one that was
-   * used before), E_DAG_PARAM, E_SECRET_*, E_DAG_ISOLATION, E_DAG_POLICY, E_DAG_LANGUAGE, E_SANDBOX, or E_STATE_*
+   * Takes a run: from here on it survives the agent. Fails with E_SIGNATURE_*, E_RUN_ID (no name, or
+   * one that was used before), E_DAG_PARAM, E_SECRET_*, E_DAG_ISOLATION, E_DAG_POLICY, E_DAG_LANGUAGE,
+   * E_SANDBOX, or E_STATE_*
    * when it cannot be written. The levels that the DAG asks for are tried first.
    */
   async accept(
@@ -261,12 +282,34 @@ export class Agent {
     given: { [name: string]: Json },
     source: DagSource,
   ): Promise<Result<null>> {
+    const signed = this.#judgeSignature(run, artifact);
+    if (!signed.ok) return signed;
     const judged = await this.#judge(artifact.dag, source);
     const secrets = checkSecrets(artifact.dag, this.#shared.secrets);
-    const accepted = this.#accept(run, artifact, given, [...judged, ...secrets]);
+    const taken = { run, artifact, given, use: signed.value };
+    const accepted = this.#accept(taken, [...judged, ...secrets]);
     // The run begins at once; whoever gave it may forget it only when it is on the disk.
     if (accepted.ok) await new Promise<void>((resolve) => this.#journal.whenSynced(resolve));
     return accepted;
+  }
+
+  /** First, and before anything that the document asks for is tried. */
+  #judgeSignature(run: string, artifact: DagArtifact): Result<SignatureUse | undefined> {
+    // One that was taken before is told its answer again, whatever has become of its signature.
+    if (this.#gate === undefined || this.#journal.knowsRun(run)) {
+      return { ok: true, value: undefined };
+    }
+    const { signatures } = this.#journal;
+    const judged = this.#gate.judge(run, artifact, signatures);
+    if (!judged.ok) return judged;
+    this.#warn(run, judged.warnings);
+    return { ok: true, value: judged.use };
+  }
+
+  #warn(run: string, warnings: readonly Diagnostic[]): void {
+    for (const { code, message } of warnings) {
+      this.#options.say("warn", `run ${run} goes on all the same: ${code}: ${message}`);
+    }
   }
 
   /** What the levels, languages and policy of this node have against the document. */
@@ -287,12 +330,7 @@ export class Agent {
     });
   }
 
-  #accept(
-    run: string,
-    artifact: DagArtifact,
-    given: { [name: string]: Json },
-    judged: readonly Diagnostic[],
-  ): Result<null> {
+  #accept({ run, artifact, given, use }: Taken, judged: readonly Diagnostic[]): Result<null> {
     if (!runIdPattern.test(run)) {
       const message = `${JSON.stringify(run)} is no run id`;
       return refusal("E_RUN_ID", message, `A run id must match ${runIdPattern.source}.`);
@@ -307,6 +345,11 @@ export class Agent {
       return { ok: false, diagnostics: [...(params.ok ? [] : params.diagnostics), ...judged] };
     }
     const { config } = this.#options;
+    if (use !== undefined) {
+      // Another run may have been taken with it while the levels were tried.
+      const signed = this.#judgeSignature(run, artifact);
+      if (!signed.ok) return signed;
+    }
     let digest: string;
     try {
       digest = keepArtifact(config.stateDir, artifact, { sync: config.durability === "power" });
@@ -316,6 +359,7 @@ export class Agent {
     const startedAt = this.#shared.now();
     crashPoint("agent.run-begin");
     this.#journal.beginRun(run, { digest, params: params.value, startedAt });
+    if (use !== undefined) this.#journal.useSignature({ run, ...use });
     const committed = this.#journal.commit();
     if (!committed.ok) {
       this.#journal.withdrawRun(run);
@@ -407,6 +451,8 @@ export class Agent {
    * assigns them over the link. Fails as `Snippets.open` does.
    */
   async openSnippets({ isLinked }: { isLinked: boolean }): Promise<Result<Snippets>> {
+    const unsigned = this.#gate?.refuseSnippets();
+    if (unsigned !== undefined) return { ok: false, diagnostics: [unsigned] };
     const { Snippets } = await import("./snippets.ts");
     const { isolation } = this.#execution;
     const { config, baseEnv, now } = this.#shared;
@@ -443,6 +489,11 @@ export class Agent {
       try {
         if (damage !== undefined) throw new Error(damage);
         const artifact = readKeptArtifact(config.stateDir, digest);
+        const signed = this.#gate?.judgeAgain(digest, this.#journal.signatures.envelopeOf(run));
+        if (signed?.ok === false) {
+          throw new Error(signed.diagnostics.map((d) => `${d.code}: ${d.message}`).join("; "));
+        }
+        this.#warn(run, signed?.warnings ?? []);
         // The journal gives back what this class appended.
         const events = open.events as JournaledEvent[];
         this.#waiting.push({ run, digest, artifact, params, events, startedAt });
@@ -631,4 +682,11 @@ function refusal(code: string, message: string, remedy: string): Result<never> {
 
 function storyOf(error: unknown): Record<string, unknown> | undefined {
   return error instanceof Error && "story" in error ? { story: error.story } : undefined;
+}
+
+/** Loaded only where signatures are looked at. */
+async function openGate(config: Config): Promise<Result<SignatureGate | undefined>> {
+  if (!isGateOn(config)) return { ok: true, value: undefined };
+  const { SignatureGate } = await import("./signing/signature-gate.ts");
+  return SignatureGate.open(config);
 }

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DagArtifact } from "../protocol/artifact.ts";
-import { artifactDigest, canonicalJson, sha256Hex } from "../protocol/canonical.ts";
+import { artifactDigest, sha256Hex, unsignedText } from "../protocol/canonical.ts";
 
 function pathOf(stateDir: string, digest: string): string {
   return join(stateDir, "artifacts", `${digest}.json`);
@@ -26,7 +26,8 @@ export function keepArtifact(
   artifact: DagArtifact,
   { sync }: { sync: boolean },
 ): string {
-  const text = canonicalJson(artifact);
+  // Signatures belong to the run that they let in: they are in the journal.
+  const text = unsignedText(artifact);
   const digest = sha256Hex(text);
   const path = pathOf(stateDir, digest);
   if (isThere(path, text)) return digest;

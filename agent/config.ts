@@ -40,6 +40,10 @@ export interface Config extends SandboxConfig {
   outputLimitBytes: number;
   outboxLimitBytes: number;
   durability: "process" | "power";
+  trustedKeys: string;
+  signatures: "auto" | "require" | "warn" | "off";
+  receipts: "auto" | "on" | "off";
+  receiptKey: string;
   drainMs: number;
 }
 
@@ -243,6 +247,35 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: 20_000,
       shown: "20s",
       about: "How long SIGTERM waits for running tasks and for unsent records.",
+    },
+    trustedKeys: {
+      name: "EDGEDAG_TRUSTED_KEYS",
+      parse: text,
+      fallback: "",
+      shown: "none",
+      about:
+        "Public keys of those who may sign DAGs: files, folders of *.pub, or ed25519:BASE64, separated by commas.",
+    },
+    signatures: {
+      name: "EDGEDAG_SIGNATURES",
+      parse: oneOf("auto", "require", "warn", "off"),
+      fallback: "auto",
+      shown: "require with EDGEDAG_TRUSTED_KEYS, else off",
+      about: "Whether DAGs without a good signature are refused, run with a warning, or run.",
+    },
+    receipts: {
+      name: "EDGEDAG_RECEIPTS",
+      parse: oneOf("auto", "on", "off"),
+      fallback: "auto",
+      shown: "on with EDGEDAG_RECEIPT_KEY, else off",
+      about: "Whether the node signs a receipt of each run.",
+    },
+    receiptKey: {
+      name: "EDGEDAG_RECEIPT_KEY",
+      parse: text,
+      fallback: "",
+      shown: "receipt.key in EDGEDAG_STATE, made when it is missing",
+      about: "PEM file with the private key of receipts.",
     },
     ...sandboxTable(defaults.cores),
   };

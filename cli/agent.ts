@@ -87,7 +87,8 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
     const opened = await running.openSnippets({ isLinked: true });
     if (!opened.ok) {
       printDiagnostics(io, opened.diagnostics);
-      ended.resolve(exitCodes.unavailable);
+      const isUnsigned = opened.diagnostics[0]?.code === "E_SIGNATURE_SNIPPET";
+      ended.resolve(isUnsigned ? exitCodes.config : exitCodes.unavailable);
     }
   }
   if (config.master !== "") {

@@ -140,6 +140,14 @@ async function main(argv: readonly string[]): Promise<number> {
       const { config } = await import("./config.ts");
       code = config({ ...options, env }, io);
     });
+  const { addSigningCommands } = await import("./signing/commands.ts");
+  addSigningCommands(program, {
+    env,
+    io,
+    ended: (exitCode) => {
+      code = exitCode;
+    },
+  });
   const { addClientCommands } = await import("./client-commands.ts");
   addClientCommands(program, {
     env,

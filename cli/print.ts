@@ -12,7 +12,9 @@ export function printDiagnostics(io: Io, diagnostics: readonly Diagnostic[]): vo
 /** The exit code of an agent that cannot start, by the first thing that it needs and has not. */
 export function startExitCode([first]: readonly Diagnostic[]): number {
   if (first?.code === "E_LAUNCHER") return exitCodes.unavailable;
-  return first?.code === "E_RUNTIME_DIR" ? exitCodes.config : exitCodes.state;
+  return first?.code === "E_RUNTIME_DIR" || first?.code === "E_SIGNATURE_KEYS"
+    ? exitCodes.config
+    : exitCodes.state;
 }
 
 /** The exit code when a run is not taken. */

@@ -1,5 +1,6 @@
 // The packed artifact: one JSON file with the DAG and every file that it needs.
 import type { DagDocument } from "./dag.ts";
+import type { Envelope } from "./signing/dsse.ts";
 
 export const artifactVersion = 1;
 
@@ -18,4 +19,6 @@ export interface DagArtifact {
   artifact: typeof artifactVersion;
   dag: DagDocument;
   files: ArtifactFile[];
+  /** Who signed all of the above; not part of the digest. */
+  signatures?: Envelope[];
 }

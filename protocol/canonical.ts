@@ -47,5 +47,10 @@ export function sha256Hex(data: string | Uint8Array): string {
 
 /** The name of an artifact everywhere: the SHA-256 of its canonical JSON, in hex. */
 export function artifactDigest(artifact: DagArtifact): string {
-  return sha256Hex(canonicalJson(artifact));
+  return sha256Hex(unsignedText(artifact));
+}
+
+/** What signatures are about: the artifact without them. */
+export function unsignedText({ signatures: _, ...artifact }: DagArtifact): string {
+  return canonicalJson(artifact);
 }

@@ -30,7 +30,7 @@ export async function loadArtifact(input: unknown): Promise<Result<DagArtifact>>
     findings.add("E_DAG_VERSION", "artifact", message, remedy);
   }
   for (const name of Object.keys(value)) {
-    if (name === "artifact" || name === "dag" || name === "files") continue;
+    if (["artifact", "dag", "files", "signatures"].includes(name)) continue;
     findings.add("E_DAG_FIELD", pathText([name]), "There is no such field in an artifact.", remedy);
   }
   const files = readFiles(value.files, findings);
@@ -44,7 +44,11 @@ export async function loadArtifact(input: unknown): Promise<Result<DagArtifact>>
     return { ok: false, diagnostics: findings.diagnostics() };
   }
   checkFunctionFiles(dag.value, new Set(files.map(({ path }) => path)), findings);
-  return findings.result({ artifact: artifactVersion, dag: dag.value, files });
+  const artifact: DagArtifact = { artifact: artifactVersion, dag: dag.value, files };
+  if (value.signatures === undefined || !findings.isEmpty) return findings.result(artifact);
+  // Loaded for signed artifacts only.
+  const { withSignatures } = await import("./signing/signed-artifact.ts");
+  return withSignatures(artifact, value, typeof input === "string" ? input : undefined);
 }
 
 /** The bytes of a file of an artifact. */

@@ -18,6 +18,7 @@ import { closeState } from "./private-state.ts";
 import { type OpenRun, type RunStart, RunTable } from "./run-table.ts";
 import { lostRow, markAnew, type Salvage, salvage, setAside } from "./salvage.ts";
 import { type DatabaseOptions, NewerSchema, openDatabase } from "./schema.ts";
+import { SignatureTable, type UseOfSignature } from "./signature-table.ts";
 import { isDamage, stateError } from "./state-error.ts";
 import { StateLock } from "./state-lock.ts";
 import { type FileSync, Syncer } from "./syncer.ts";
@@ -46,6 +47,7 @@ export class Journal {
   readonly #database: DatabaseSync;
   readonly #outbox: Outbox;
   readonly #runs: RunTable;
+  readonly #signatures: SignatureTable;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
   /** Called when no record needs a segment any more that the master never had: its file is to go. */
@@ -75,6 +77,7 @@ export class Journal {
     this.#outbox = new Outbox(database);
     this.#ackTarget = this.#outbox.acked;
     this.#runs = new RunTable(database, (run, at) => this.#outbox.seeLogPosition(run, at));
+    this.#signatures = new SignatureTable(database);
     this.#begin = database.prepare("BEGIN IMMEDIATE");
     this.#commit = database.prepare("COMMIT");
     if (options.durability === "power") {
@@ -138,6 +141,17 @@ export class Journal {
   /** Undoes a `beginRun` whose commit failed: the run was never there. */
   withdrawRun(run: string): void {
     this.#runs.withdraw(run);
+    this.#signatures.withdraw(run);
+  }
+
+  /** With which signature the run of `beginRun` was taken; written by the same commit. */
+  useSignature(use: UseOfSignature): void {
+    this.#signatures.use(use);
+  }
+
+  /** What is known of signatures, also of runs that are long forgotten. */
+  get signatures(): Pick<SignatureTable, "usedBy" | "envelopeOf" | "provenAt"> {
+    return this.#signatures;
   }
 
   isOpen(run: string): boolean {
@@ -181,7 +195,7 @@ export class Journal {
 
   /** Writes everything since the last commit in one transaction. On failure all of it stays buffered. */
   commit(): Result<null> {
-    const rows = this.#runs.pending + (this.#outbox.hasPending ? 1 : 0);
+    const rows = this.#runs.pending + this.#signatures.pending + (this.#outbox.hasPending ? 1 : 0);
     if (rows === 0) {
       return done;
     }
@@ -302,8 +316,9 @@ export class Journal {
   }
 
   forgetRun(run: string): Result<null> {
-    return this.#attempt(() => {
+    return this.#transact(() => {
       this.#runs.forget(run);
+      this.#signatures.forget(run);
     });
   }
 
@@ -427,6 +442,9 @@ export class Journal {
     if (this.#runs.pending > 0) {
       this.#runs.writePending();
     }
+    if (this.#signatures.pending > 0) {
+      this.#signatures.writePending();
+    }
     if (this.#outbox.hasPending) {
       this.#outbox.writePending();
     }
@@ -437,6 +455,7 @@ export class Journal {
     if (this.#outbox.hasPending) {
       this.#outbox.pendingWritten();
     }
+    this.#signatures.pendingWritten();
     for (const run of this.#runs.pendingWritten()) {
       this.#outbox.forgetLogPosition(run);
     }

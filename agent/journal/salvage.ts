@@ -58,6 +58,7 @@ export function salvage(folder: string, into: DatabaseSync): Salvage {
   try {
     keepRuns(found, into, result);
     keepOutbox(found, into, result);
+    keepSignatures(found, into);
     markAnew(into);
     into.exec("COMMIT");
   } catch (error) {
@@ -78,11 +79,20 @@ interface Found {
   runs: Row[];
   /** Of each open run that can be replayed. */
   events: Map<unknown, Row[]>;
+  runSignatures: Row[];
+  usedSignatures: Row[];
 }
 
 /** Reads as far as it can be read; nothing of it is believed yet. */
 function readOld(path: string): Found {
-  const found: Found = { acked: undefined, outbox: [], runs: [], events: new Map() };
+  const found: Found = {
+    acked: undefined,
+    outbox: [],
+    runs: [],
+    events: new Map(),
+    runSignatures: [],
+    usedSignatures: [],
+  };
   let old: DatabaseSync;
   try {
     old = new DatabaseSync(path, { readOnly: true });
@@ -93,6 +103,8 @@ function readOld(path: string): Found {
     found.acked = attempt(() => readAcked(old));
     found.outbox = readTable(old, "outbox", "seq");
     found.runs = readTable(old, "runs", "no");
+    found.runSignatures = readTable(old, "run_signatures", "run");
+    found.usedSignatures = readTable(old, "used_signatures", "id");
     for (const run of found.runs) {
       if (run.outcome !== null || attempt(() => eventsDamage(old, run) ?? "sound") !== "sound") {
         continue;
@@ -124,7 +136,10 @@ function readTable(database: DatabaseSync, table: string, key: string): Row[] {
       // Damaged from here on: what was read stays, the rest counts as lost.
     }
   }
-  return [...rows.values()].sort((a, b) => Number(a[key]) - Number(b[key]));
+  return [...rows.values()].sort(
+    // Names are in no order that anybody needs.
+    (a, b) => (typeof a[key] === "string" ? 0 : Number(a[key]) - Number(b[key])),
+  );
 }
 
 function keepRuns(found: Found, into: DatabaseSync, result: Salvage): void {
@@ -209,6 +224,16 @@ export function lostRow(seq: number, last: number): Row {
   const record = encodeRecord({ type: "records-lost", time: Date.now(), run: "lost", detail });
   const data = Array.from({ length: last - seq + 1 }, () => record).join("\n");
   return { seq, last, data, sum: rowSum(data, last - seq) };
+}
+
+/**
+ * A damaged envelope is found by its signature. A use that is missing is not found by anything: no
+ * signature for one run that was made before now is taken any more.
+ */
+function keepSignatures(found: Found, into: DatabaseSync): void {
+  for (const row of found.runSignatures) insertRow(into, "run_signatures", row);
+  for (const row of found.usedSignatures) insertRow(into, "used_signatures", row);
+  into.prepare("INSERT OR REPLACE INTO meta VALUES ('once_after', ?)").run(Date.now());
 }
 
 function insertRow(into: DatabaseSync, table: string, row: Row): void {

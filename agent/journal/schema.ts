@@ -34,6 +34,9 @@ const migrations: readonly string[] = [
    ALTER TABLE runs ADD COLUMN end_sum INTEGER;
    ALTER TABLE runs ADD COLUMN log_sum INTEGER;
    ALTER TABLE runs ADD COLUMN damage TEXT;`,
+  // With which signature a run was taken; signatures that were good for one run, and for which.
+  `CREATE TABLE run_signatures (run TEXT PRIMARY KEY, envelope TEXT NOT NULL) WITHOUT ROWID;
+   CREATE TABLE used_signatures (id TEXT PRIMARY KEY, run TEXT NOT NULL) WITHOUT ROWID;`,
 ];
 
 /** Throws SQLite's errors, and `NewerSchema`; the caller turns them into diagnostics. */

@@ -15,7 +15,12 @@ import { whyUnfit } from "./fit.ts";
 const queueWindow = 200;
 const openStates: readonly RunState[] = ["offered", "accepted", "running"];
 /** Refusals that only mean "not now". */
-const passingRefusals: ReadonlySet<string> = new Set(["busy", "draining"]);
+const passingRefusals: ReadonlySet<string> = new Set([
+  "busy",
+  "draining",
+  // The node takes it when its clock has been set.
+  "E_SIGNATURE_CLOCK",
+]);
 
 export interface Submission {
   artifact: DagArtifact;

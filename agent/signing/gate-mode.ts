@@ -1,0 +1,10 @@
+// Whether signatures are looked at at all: alone in a file, so that a node without them loads nothing else.
+export interface GateConfig {
+  node: string;
+  trustedKeys: string;
+  signatures: "auto" | "require" | "warn" | "off";
+}
+
+export function isGateOn({ trustedKeys, signatures }: GateConfig): boolean {
+  return signatures === "auto" ? trustedKeys !== "" : signatures !== "off";
+}
