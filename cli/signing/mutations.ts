@@ -8,7 +8,7 @@ import { type Envelope, preAuthentication, statementType } from "../../protocol/
 import { type Circumstances, judgeSignatures } from "../../protocol/signing/judge.ts";
 import type { Io } from "../io.ts";
 import { loadBytes } from "../load.ts";
-import { mutationsOf, Random, type Rival } from "./mutators.ts";
+import { type Mutation, mutationsOf, Random, type Rival } from "./mutators.ts";
 
 export interface MutateOptions {
   circumstances: Circumstances;
@@ -46,9 +46,9 @@ export async function mutateBytes(
   original: Buffer,
   { circumstances, count, seed }: MutateOptions,
   tell: (done: number) => void = () => {},
+  mutations: readonly Mutation[] = mutationsOf(original.toString("utf8"), rival()),
 ): Promise<Mutated> {
   const random = new Random(seed);
-  const mutations = mutationsOf(original.toString("utf8"), rival());
   const result: Mutated = { counts: new Map(), codes: new Map(), accepted: [] };
   const add = (to: Map<string, number>, name: string) => to.set(name, (to.get(name) ?? 0) + 1);
   for (let at = 0; at < count; at++) {

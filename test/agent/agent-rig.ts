@@ -53,9 +53,9 @@ export class AgentRig implements AsyncDisposable {
   }
 
   /** An agent on what the one before left. */
-  async begin(): Promise<void> {
+  async begin(changed: Partial<Config> = {}): Promise<void> {
     const started = await Agent.start({
-      config: this.config,
+      config: { ...this.config, ...changed },
       root,
       version: "0.0.0",
       hostEnv: { PATH: process.env.PATH ?? "", SHOWN: "shown", EDGEDAG_TOKEN: "s3cret" },
