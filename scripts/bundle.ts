@@ -29,8 +29,17 @@ await build({
   minifyWhitespace: true,
   legalComments: "linked",
   logLevel: "warning",
-  // A caller and the engine must mean the same classes.
-  external: ["./errors.js"],
+  plugins: [
+    {
+      name: "errors-stay-apart",
+      setup: (bundle) => {
+        // A caller and the engine must mean the same classes. Only ours: packages have such files too.
+        bundle.onResolve({ filter: /^\.\/errors\.js$/ }, ({ path, resolveDir }) =>
+          resolveDir === join(root, "library") ? { path, external: true } : undefined,
+        );
+      },
+    },
+  ],
   // Packages in CommonJS ask for Node.js's own modules with require.
   banner: {
     js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
