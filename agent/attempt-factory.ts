@@ -16,6 +16,7 @@ import {
 } from "../protocol/template.ts";
 import { Problem } from "../protocol/template-filters.ts";
 import { evaluateValue } from "../protocol/template-value.ts";
+import { AttemptScope, type ItemValue } from "./attempt-scope.ts";
 import type { Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
 import type { AttemptSpec } from "./exec/attempt.ts";
@@ -403,35 +404,12 @@ export class AttemptFactory {
   }
 
   #scope(instance: Instance, attempt?: number): TemplateScope {
-    const { state, results, params, templateEnv, run } = this.#options;
-    const item = this.#itemValue(instance);
-    return {
-      need: (task) => {
-        const index = state.graph.indexOf.get(task);
-        if (index === undefined) return undefined;
-        const finished = state.stateOf(index);
-        if (finished.id !== "finished") return undefined;
-        return { outcome: finished.outcome.kind, result: results.valueOf(index) };
-      },
-      env: templateEnv,
-      params,
-      ...item,
-      run: {
-        id: run,
-        // Only where they are asked for: the list may be as long as the DAG.
-        get outcome() {
-          return state.outcomeSoFar.kind;
-        },
-        get failed() {
-          return [...state.failedTasks];
-        },
-      },
-      task: { id: state.keyOf(instance), ...(attempt === undefined ? {} : { attempt }) },
-      dag: { name: state.document.attributes.dag },
-    };
+    return new AttemptScope(this.#options, { instance, attempt }, this.#itemOf);
   }
 
-  #itemValue(instance: Instance): { item: Json; index: number } | Record<string, never> {
+  readonly #itemOf = (instance: Instance) => this.#itemValue(instance);
+
+  #itemValue(instance: Instance): ItemValue | Record<string, never> {
     const item = this.#options.state.itemOf(instance);
     if (item === undefined) return {};
     const items = this.evaluateMap(item.parent);

@@ -466,8 +466,13 @@ export class RunHost {
   }
 
   #publish(key: string, what: string): void {
+    const isHeard = this.#channel?.isHeard() ?? false;
+    // Mostly nobody listens: then not even the texts are made.
+    if (!isHeard && !this.state.waitsForEvents) return;
     const channel = `task.${key}.${what}`;
-    this.#channel?.publish(channel, `{"task":${JSON.stringify(key)},"state":"${what}"}`);
+    if (isHeard) {
+      this.#channel?.publish(channel, `{"task":${JSON.stringify(key)},"state":"${what}"}`);
+    }
     if (this.state.isWanted(channel)) {
       this.#post({ type: "event-published", channel, now: this.#options.now() });
     }

@@ -32,6 +32,8 @@ export function tellWhenKept(
 
 /** The part of the store that a run needs. */
 export interface RunChannel {
+  /** False: nobody would hear it. */
+  isHeard(): boolean;
   publish(channel: string, message: string): void;
   close(): Promise<void>;
 }

@@ -29,8 +29,8 @@ export interface TemplateScope {
   need?(task: string): { outcome: string; result?: Json } | undefined;
   env?: { readonly [name: string]: string | undefined };
   params?: { readonly [name: string]: Json };
-  item?: Json;
-  index?: number;
+  item?: Json | undefined;
+  index?: number | undefined;
   run?: { id: string; outcome?: string; failed?: string[] };
   task?: { id: string; attempt?: number };
   dag?: { name: string };

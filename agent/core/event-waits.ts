@@ -14,6 +14,11 @@ export class EventWaits {
     this.#named = named;
   }
 
+  /** Whether any task of the DAG waits for an event. */
+  get isUsed(): boolean {
+    return this.#named.size > 0;
+  }
+
   /** Whether the first publication on this channel is still to come and matters to a task. */
   isWanted(channel: string): boolean {
     return this.#named.has(channel) && !this.#published.has(channel);

@@ -109,6 +109,11 @@ export class RunState {
     return this.#books.slots.queues().map((queue) => at(queue, 0));
   }
 
+  /** Whether any task of the DAG waits for an event. */
+  get waitsForEvents(): boolean {
+    return this.#books.waits.isUsed;
+  }
+
   /** Whether the next publication on this channel changes anything: all others need no event. */
   isWanted(channel: string): boolean {
     return this.#books.waits.isWanted(channel);

@@ -12,6 +12,7 @@ export interface ExternalStoreOptions {
 }
 
 export interface ExternalChannel {
+  isHeard(): boolean;
   publish(channel: string, message: string): void;
   close(): Promise<void>;
 }
@@ -41,6 +42,7 @@ export async function openExternalStore(options: ExternalStoreOptions): Promise<
   }
   await subscriber.subscribe([...channels], (message, channel) => onPublish(channel, message));
   return {
+    isHeard: () => true, // nobody here knows who listens at the server
     publish: (channel, message) => {
       publisher.publish(channel, message).catch((error: unknown) => {
         onProblem(`the store at ${hostOf(url)}: ${String(error)}`);

@@ -29,6 +29,8 @@ export interface RunStoreOptions {
 }
 
 export interface RunStore {
+  /** Whether anybody has subscribed to anything. */
+  isHeard(): boolean;
   /** Sends to the run's subscribers with the next turn; costs nothing while there are none. */
   publish(channel: string, message: string): void;
   /** Ends the listener and every connection, and drops the data. The socket file goes too. */
@@ -91,9 +93,11 @@ export class StoreHost {
     this.#runs.set(id, { socketPath, onPublish, opened, closed });
     this.#send({ type: "open", id, socketPath, quotaBytes, subscriptions });
     await opened.promise;
+    const isHeard = () => Atomics.load(subscriptions, 0) > 0;
     return {
+      isHeard,
       publish: (channel, message) => {
-        if (Atomics.load(subscriptions, 0) > 0) this.#publish(id, channel, message);
+        if (isHeard()) this.#publish(id, channel, message);
       },
       close: () => {
         if (this.#runs.has(id)) {
