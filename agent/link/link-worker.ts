@@ -29,6 +29,8 @@ export class LinkWorker {
   #status: LinkStatus;
   #connection: Connection | undefined;
   #shipper: Shipper | undefined;
+  /** A frame is on its way to the operating system. */
+  #isSending = false;
   #sessionTimer: NodeJS.Timeout | undefined;
   #pumpTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
@@ -110,6 +112,7 @@ export class LinkWorker {
       case "drop":
         this.#connection?.drop();
         this.#connection = undefined;
+        this.#isSending = false;
         this.#shipper?.close();
         this.#shipper = undefined;
         this.#window.reset();
@@ -225,7 +228,10 @@ export class LinkWorker {
   /** One frame at a time: the next goes out when the operating system has taken the one before. */
   #pump(): void {
     const connection = this.#connection;
-    if (this.#shipper === undefined || connection === undefined || connection.bufferedBytes > 0) {
+    if (this.#shipper === undefined || connection === undefined || this.#isSending) return;
+    if (connection.bufferedBytes > 0) {
+      // A heartbeat or a ping, which TLS does not hand on at once: nobody tells when they are gone.
+      this.#pumpSoon();
       return;
     }
     // Asked for before looking: a commit between the look and the wish would be overlooked.
@@ -240,8 +246,10 @@ export class LinkWorker {
       this.#flushed();
     } else if (next !== "full") {
       crashPoint("agent.link-send");
+      this.#isSending = true;
       connection.send(next.frame, () => {
         crashPoint("agent.link-sent");
+        this.#isSending = false;
         this.#pump();
       });
     }

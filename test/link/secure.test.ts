@@ -45,13 +45,21 @@ t.test("wss works with a CA file, and an unknown certificate is refused", { skip
   const sockets = new WebSocketServer({ server, path: "/link" });
   sockets.on("connection", (socket) => {
     const welcome = { type: "welcome", version: 1, acked: 0, heartbeatMs: 200, time: 0 };
-    socket.once("message", () => socket.send(JSON.stringify(welcome)));
+    socket.on("message", (data) => {
+      const message = JSON.parse(String(data));
+      if (message.type === "hello") socket.send(JSON.stringify(welcome));
+      if (message.type !== "records") return;
+      socket.send(JSON.stringify({ type: "ack", seq: message.records.at(-1).seq }));
+    });
   });
   server.listen(0);
   await once(server, "listening");
   const url = `wss://localhost:${(server.address() as AddressInfo).port}/link`;
   const trusting = new LinkRig(`${folder}/a`, url, { tlsCa: files.cert });
   await trusting.until(() => trusting.heard("connected").length > 0);
+  trusting.record(3);
+  const seq = trusting.journal.nextSeq() - 1;
+  await trusting.until(() => trusting.heard("acked").some(([acked]) => acked === seq));
   await trusting.end();
   const strict = new LinkRig(`${folder}/b`, url);
   await strict.until(() => strict.heard("disconnected").length > 0);
