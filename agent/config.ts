@@ -24,6 +24,10 @@ export interface Config extends SandboxConfig {
   master: string;
   token: string;
   masterCa: string;
+  nodeCert: string;
+  nodeKey: string;
+  enrollToken: string;
+  keyRotationMs: number;
   heartbeatMs: number;
   labels: { [name: string]: string };
   slots: number;
@@ -121,6 +125,36 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: "",
       shown: "the system's certificates",
       about: "PEM file with the certificate authority of the master.",
+    },
+    nodeCert: {
+      name: "EDGEDAG_NODE_CERT",
+      parse: text,
+      fallback: "",
+      shown: "none",
+      about: "PEM file with this node's certificate, where the master asks for one (mutual TLS).",
+    },
+    nodeKey: {
+      name: "EDGEDAG_NODE_KEY",
+      parse: text,
+      fallback: "",
+      shown: "none",
+      about: "PEM file with the key of EDGEDAG_NODE_CERT.",
+    },
+    enrollToken: {
+      name: "EDGEDAG_ENROLL_TOKEN",
+      parse: text,
+      fallback: "",
+      shown: "none",
+      about:
+        "One-time token of `edgedag nodes enroll` that lets this node in with a key of its own.",
+      secret: true,
+    },
+    keyRotationMs: {
+      name: "EDGEDAG_KEY_ROTATION",
+      parse: duration({ minMs: 0, maxMs: 10 * maxMs }),
+      fallback: 30 * 86_400_000,
+      shown: "30d",
+      about: "Age at which the node replaces its own key; 0: never.",
     },
     heartbeatMs: {
       name: "EDGEDAG_HEARTBEAT",

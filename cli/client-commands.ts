@@ -2,6 +2,7 @@
 // EDGEDAG_TOKEN (or its _FILE). `logs` without a master reads the log on this machine.
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import type { Command, Option } from "commander";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { Io } from "./io.ts";
@@ -28,6 +29,7 @@ export function addClientCommands(program: Command, context: CommandContext): vo
       .option("--json", "print JSON", false);
   const to = (options: { master?: string }) => {
     const token = tokenOf(env, io);
+    trustCa(env, io);
     return {
       master: options.master ?? env.EDGEDAG_MASTER ?? defaultMaster,
       ...(token === undefined ? {} : { token }),
@@ -53,10 +55,31 @@ export function addClientCommands(program: Command, context: CommandContext): vo
         ),
       );
     });
-  command("nodes", "list the nodes that the master knows").action(async (options) => {
+  const nodesCommand = command(
+    "nodes",
+    "list the nodes that the master knows, or change who is let in",
+  );
+  nodesCommand.action(async (options) => {
     const { nodes } = await import("./client/nodes.ts");
     ended(await nodes({ ...options, ...to(options) }, io));
   });
+  nodesCommand
+    .command("enroll <node>")
+    .description("make a one-time token with which this node gets an identity of its own")
+    .option("--expires <duration>", "how long the token can be used, like 30m or 2d", "1h")
+    .action(async (node: string, _, self: Command) => {
+      const options = self.optsWithGlobals();
+      const { enroll } = await import("./client/nodes.ts");
+      ended(await enroll({ ...options, ...to(options), node, expires: options.expires }, io));
+    });
+  nodesCommand
+    .command("revoke <node>")
+    .description("shut a node out: its connection is closed, its key is worth nothing")
+    .action(async (node: string, _, self: Command) => {
+      const options = self.optsWithGlobals();
+      const { revoke } = await import("./client/nodes.ts");
+      ended(await revoke({ ...options, ...to(options), node }, io));
+    });
   command("runs [run]", "list the runs at the master, or show one")
     .option("--state <state>", "only runs in this state")
     .option("--node <id>", "only runs of this node")
@@ -110,6 +133,17 @@ export function addClientCommands(program: Command, context: CommandContext): vo
     const { cancel } = await import("./client/runs.ts");
     ended(await cancel({ ...options, ...to(options), run }, io));
   });
+}
+
+/** The authority of the master's certificate, beside those of the system. */
+function trustCa(env: CommandContext["env"], io: Io): void {
+  const path = env.EDGEDAG_MASTER_CA;
+  if (path === undefined || path === "") return;
+  try {
+    setDefaultCACertificates([...getCACertificates("default"), readFileSync(path, "utf8")]);
+  } catch (error) {
+    io.stderr.write(`edgedag: EDGEDAG_MASTER_CA cannot be used: ${String(error)}\n`);
+  }
 }
 
 function tokenOf(env: CommandContext["env"], io: Io): string | undefined {

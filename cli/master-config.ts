@@ -1,6 +1,9 @@
 // Every variable that configures the master, in one table.
+
+import type { Rate } from "../master/access/rate-limit.ts";
 import { duration, type EnvTable, integer, oneOf, text } from "../protocol/env-table.ts";
 import { type LogLevel, logLevels } from "../protocol/log.ts";
+import { rate } from "./rate.ts";
 
 export interface MasterConfig {
   listen: { host: string; port: number };
@@ -8,6 +11,10 @@ export interface MasterConfig {
   token: string;
   tlsCert: string;
   tlsKey: string;
+  tlsClientCa: string;
+  nodeAuth: "any" | "identity";
+  apiRate: Rate | undefined;
+  authLimit: Rate | undefined;
   heartbeatMs: number;
   lateAfter: number;
   lostAfter: number;
@@ -57,6 +64,36 @@ export function masterTable(defaults: MasterDefaults): EnvTable<MasterConfig> {
       fallback: "",
       shown: "none",
       about: "PEM file with the key of EDGEDAG_TLS_CERT.",
+    },
+    tlsClientCa: {
+      name: "EDGEDAG_TLS_CLIENT_CA",
+      parse: text,
+      fallback: "",
+      shown: "none: nodes need no certificate",
+      about:
+        "PEM file with the authority whose certificates nodes must show (mutual TLS); one that names the node is its identity.",
+    },
+    nodeAuth: {
+      name: "EDGEDAG_NODE_AUTH",
+      parse: oneOf("any", "identity"),
+      fallback: "any",
+      shown: "any",
+      about:
+        "identity: nodes are let in by their own key or certificate alone, not by EDGEDAG_TOKEN.",
+    },
+    authLimit: {
+      name: "EDGEDAG_AUTH_LIMIT",
+      parse: rate,
+      fallback: { count: 30, perMs: 60_000 },
+      shown: "30/minute",
+      about: "Most wrong tokens of one address in a time, before it is not listened to; or off.",
+    },
+    apiRate: {
+      name: "EDGEDAG_API_RATE",
+      parse: rate,
+      fallback: undefined,
+      shown: "none",
+      about: "Most calls of one key (or address) to the HTTP API in a time, like 100/s.",
     },
     heartbeatMs: {
       name: "EDGEDAG_HEARTBEAT",

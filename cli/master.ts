@@ -1,8 +1,10 @@
 // `edgedag master`: the core services, configured by environment variables.
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import type { Config } from "../agent/config.ts";
 import type { Master } from "../master/main.ts";
+import type { TlsPaths } from "../master/tls/tls-files.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { LogLevel } from "../protocol/log.ts";
@@ -13,10 +15,20 @@ import type { ServiceConfig } from "./service-config.ts";
 import { accessOptions, snippetOptions } from "./service-options.ts";
 import { agentTable, findRoot, otherNames, readConfig } from "./surroundings.ts";
 
+/** Sockets allow 107 bytes. */
+const longestSocketPath = 100;
+
 type Env = Readonly<Record<string, string | undefined>>;
 
 export type StartedMaster =
-  | { ok: true; master: Master; config: MasterConfig; service: ServiceConfig }
+  | {
+      ok: true;
+      master: Master;
+      config: MasterConfig;
+      service: ServiceConfig;
+      /** Where the node of this process connects. */
+      localUrl: string;
+    }
   | { ok: false; code: number };
 
 export function masterDefaults(env: Env): MasterDefaults {
@@ -51,6 +63,8 @@ export interface StartOptions {
   givenAs?: ReadonlyMap<string, string>;
   /** The token where the operator gives none, and yet not everybody may do everything. */
   ownToken?: string;
+  /** A node in this process: it connects by the master's own socket, whatever TLS and tokens others need. */
+  ownNode?: { node: string; runtimeDir: string };
 }
 
 function namedAsGiven(
@@ -89,48 +103,69 @@ export async function startFromEnv(
   const { startMaster, MasterStartError } = await import("../master/main.ts");
   const { pino } = await import("../protocol/pino-logger.ts");
   const log = pino({ level: config.logLevel satisfies LogLevel }, pino.destination(2));
+  const local =
+    options.ownNode === undefined ? undefined : ownSocket(options.ownNode, config.dataDir);
+  const doors = hasDoors || service.value.doors === "on";
+  const snippets = doors
+    ? await snippetOptions(withQueues(service.value, options.queues), config, {
+        root: findRoot(),
+        env,
+      })
+    : undefined;
   try {
-    const tls =
-      config.tlsCert === ""
-        ? {}
-        : { tls: { cert: readFileSync(config.tlsCert), key: readFileSync(config.tlsKey) } };
-    const doors = hasDoors || service.value.doors === "on";
-    const snippets = doors
-      ? {
-          snippets: await snippetOptions(withQueues(service.value, options.queues), config, {
-            root: findRoot(),
-            env,
-          }),
-        }
-      : {};
     const master = await startMaster({
-      ...snippets,
+      ...(snippets === undefined ? {} : { snippets }),
       ...accessOptions(service.value, doors),
       listen: config.listen,
       dataDir: config.dataDir,
       ...(config.token === "" ? {} : { token: config.token }),
-      ...tls,
+      ...tlsOptions(config),
+      ...(local === undefined ? {} : { local }),
+      needsNodeIdentity: config.nodeAuth === "identity",
+      failureRate: config.authLimit ?? null,
+      ...(config.apiRate === undefined ? {} : { apiRate: config.apiRate }),
       heartbeatMs: config.heartbeatMs,
       lateAfter: config.lateAfter,
       lostAfter: config.lostAfter,
       log,
     });
-    return { ok: true, master, config, service: service.value };
+    const localUrl = local === undefined ? master.url : `ws+unix:${local.socketPath}:/link`;
+    return { ok: true, master, config, service: service.value, localUrl };
   } catch (error) {
+    // Its processes would keep this one alive.
+    await snippets?.policy?.close();
     if (error instanceof MasterStartError) {
       printDiagnostics(io, [
         { code: error.code, path: "", message: error.message, remedy: error.remedy },
       ]);
       return { ok: false, code: exitCodes.config };
     }
-    if (error instanceof Error && "code" in error && "path" in error) {
-      const remedy = "Name files that can be read in EDGEDAG_TLS_CERT and EDGEDAG_TLS_KEY.";
-      const diagnostic = { code: "E_MASTER_TLS", path: "", message: error.message, remedy };
-      printDiagnostics(io, [diagnostic]);
-      return { ok: false, code: exitCodes.config };
-    }
     throw error;
   }
+}
+
+/** In the data folder, which one master holds; where its path is too long for a socket, beside others. */
+function ownSocket({ node, runtimeDir }: { node: string; runtimeDir: string }, dataDir: string) {
+  const path = join(resolve(dataDir), "link.sock");
+  if (Buffer.byteLength(path) <= longestSocketPath) return { node, socketPath: path };
+  const tag = createHash("sha256").update(path).digest("hex").slice(0, 16);
+  return { node, socketPath: join(resolve(runtimeDir), `edgedag-link-${tag}.sock`) };
+}
+
+/** What the node of this process connects with: no secret and no TLS, whatever others need. */
+export function ownLink(localUrl: string): Partial<Config> {
+  return { master: localUrl, token: "", masterCa: "", nodeCert: "", nodeKey: "", enrollToken: "" };
+}
+
+function tlsOptions({ tlsCert, tlsKey, tlsClientCa }: MasterConfig): { tlsFiles?: TlsPaths } {
+  if (tlsCert === "" && tlsKey === "" && tlsClientCa === "") return {};
+  return {
+    tlsFiles: {
+      cert: tlsCert,
+      key: tlsKey,
+      ...(tlsClientCa === "" ? {} : { clientCa: tlsClientCa }),
+    },
+  };
 }
 
 export async function master(env: Env, io: Io): Promise<number> {

@@ -19,7 +19,7 @@ import { exitCodes } from "../protocol/exit-codes.ts";
 import type { SandboxLevel } from "../protocol/outcome.ts";
 import { withExecutorManagerNames } from "./executor-manager-env.ts";
 import type { Io } from "./io.ts";
-import { startFromEnv } from "./master.ts";
+import { ownLink, startFromEnv } from "./master.ts";
 import { printDiagnostics, startExitCode } from "./print.ts";
 import { snippetNode, warmTasks } from "./snippet-node.ts";
 import { agentTable, findRoot, otherNames, readConfig, versionOf } from "./surroundings.ts";
@@ -61,14 +61,14 @@ export async function serve({ env: given, dir }: ServeOptions, io: Io): Promise<
     diagnostics: problems,
     queues: registry.ok ? ownQueues(registry.value) : [],
     givenAs,
-    // Its own node is let in by it, where others come with keys or without.
+    // Where others come with keys or without, nobody may do everything.
     ownToken: randomBytes(32).toString("hex"),
+    ...(read.config.ok ? { ownNode: read.config.value } : {}),
   });
   if (!started.ok || !read.config.ok) return started.ok ? exitCodes.config : started.code;
-  const { master, config: masterConfig, service } = started;
+  const { master, localUrl, service } = started;
   const config = nodeConfig(read.config.value, env, {
-    master: master.url,
-    token: masterConfig.token,
+    ...ownLink(localUrl),
     ...(dir === undefined ? {} : { stateDir: join(dir, "agent") }),
   });
   const node = await startNode({ config, preferred: service.levels, env }, io);

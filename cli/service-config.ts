@@ -2,6 +2,7 @@
 // `edgedag master` where EDGEDAG_DOORS is on.
 import type { ApiKey } from "../master/access/identity.ts";
 import type { Rate } from "../master/access/rate-limit.ts";
+import { roles } from "../master/access/roles.ts";
 import type { CallbackRule } from "../master/doors/callback-url.ts";
 import { usuallyDenied } from "../master/doors/command-policy.ts";
 import {
@@ -16,6 +17,7 @@ import {
   text,
 } from "../protocol/env-table.ts";
 import { type SandboxLevel, sandboxLevels } from "../protocol/outcome.ts";
+import { rate } from "./rate.ts";
 
 export interface ServiceConfig {
   doors: "on" | "off";
@@ -63,7 +65,8 @@ export const serviceTable: EnvTable<ServiceConfig> = {
     parse: keyList,
     fallback: [],
     shown: "none: EDGEDAG_TOKEN is asked for",
-    about: "Keys of those who may send snippets: name=key, separated by commas.",
+    about:
+      "Keys: name:role=key, separated by commas; the role is snippets (unless told), read, submit or admin, the key may be given as sha256:HEX.",
     secret: true,
   },
   isOpen: {
@@ -244,40 +247,25 @@ export const serviceTable: EnvTable<ServiceConfig> = {
 
 function keyList(value: string): Parsed<ApiKey[]> {
   const parsed = list((part): Parsed<ApiKey> => {
-    const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(\S{8,})$/.exec(part);
-    if (match === null)
-      return { wrong: "a part is not name=key with a key of 8 or more characters" };
-    return { value: { name: match[1] ?? "", key: match[2] ?? "" } };
+    const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?::([a-z]+))?=(\S{8,})$/.exec(part);
+    if (match === null) {
+      return {
+        wrong: "a part is not name=key or name:role=key with a key of 8 or more characters",
+      };
+    }
+    const [, name = "", word, key = ""] = match;
+    const role = roles.find((known) => known === word);
+    if (word !== undefined && role === undefined) {
+      return { wrong: `the role ${word} is none of ${roles.join(", ")}` };
+    }
+    if (key.startsWith("sha256:") && !/^sha256:[0-9a-f]{64}$/.test(key)) {
+      return { wrong: `the digest of ${name} is not sha256: and 64 small hex digits` };
+    }
+    return { value: { name, key, ...(role === undefined ? {} : { role }) } };
   })(value);
   if ("wrong" in parsed) return parsed;
   const seen = new Set(parsed.value.map(({ name }) => name));
   return seen.size === parsed.value.length ? parsed : { wrong: "a name is there twice" };
-}
-
-const unitsMs: { readonly [unit: string]: number } = {
-  s: 1000,
-  sec: 1000,
-  second: 1000,
-  m: 60_000,
-  min: 60_000,
-  minute: 60_000,
-  h: 3_600_000,
-  hour: 3_600_000,
-  d: day,
-  day,
-};
-
-function rate(value: string): Parsed<Rate | undefined> {
-  if (value === "off" || value === "none") return { value: undefined };
-  const match = /^(\d{1,9})\s*(?:\/|per)\s*(\d{0,6})\s*([a-z]+?)s?$/.exec(value.trim());
-  const unitMs = unitsMs[match?.[3] ?? ""] ?? unitsMs[`${match?.[3]}s`];
-  const count = Number(match?.[1]);
-  if (match === null || unitMs === undefined || !(count >= 1)) {
-    return { wrong: "it must be like 10/s or 120/minute, or off" };
-  }
-  const times = match[2] === "" || match[2] === undefined ? 1 : Number(match[2]);
-  if (times < 1) return { wrong: "its time must not be 0" };
-  return { value: { count, perMs: unitMs * times } };
 }
 
 function levelOrder(value: string): Parsed<SandboxLevel[]> {

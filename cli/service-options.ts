@@ -53,7 +53,7 @@ export function accessOptions(
   service: ServiceConfig,
   hasDoors: boolean,
 ): { apiKeys?: readonly ApiKey[]; isOpen?: boolean; rateLimit?: Rate; hasAccessLog?: boolean } {
-  if (!hasDoors) return {};
+  if (!hasDoors) return { apiKeys: service.apiKeys };
   return {
     apiKeys: service.apiKeys,
     isOpen: service.isOpen === "yes",

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import { agent } from "./agent.ts";
 import type { Io } from "./io.ts";
-import { startFromEnv } from "./master.ts";
+import { ownLink, startFromEnv } from "./master.ts";
+import { agentTable, otherNames, readConfig } from "./surroundings.ts";
 
 export interface UpOptions {
   env: Readonly<Record<string, string | undefined>>;
@@ -17,16 +18,20 @@ export async function up({ env, dir }: UpOptions, io: Io): Promise<number> {
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
   const override = dir === undefined ? {} : { dataDir: join(dir, "master") };
-  const started = await startFromEnv(env, io, { override });
+  // What is wrong with it is told by the agent.
+  const { config } = readConfig(agentTable(), env, otherNames);
+  const started = await startFromEnv(env, io, {
+    override,
+    ...(config.ok ? { ownNode: config.value } : {}),
+  });
   if (!started.ok) return started.code;
-  const { master, config } = started;
+  const { master, localUrl } = started;
   io.stdout.write(`edgedag: master and agent are up: ${master.url}\n`);
   const code = await agent(
     {
       env,
       override: {
-        master: master.url,
-        token: config.token,
+        ...ownLink(localUrl),
         ...(dir === undefined ? {} : { stateDir: join(dir, "agent") }),
       },
       signal: stop.signal,

@@ -1,9 +1,15 @@
 // Starts and ends the master: opens the storage, makes the services, serves HTTP and the link on one
 // port. The only file that knows all services. Reads no environment; the caller gives options.
+import { lookup } from "node:dns/promises";
 import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { Server as TlsServer } from "node:https";
+import { type AddressInfo, isIP } from "node:net";
+import { FailedAttempts } from "./access/failed-attempts.ts";
 import { type ApiKey, identityCheck } from "./access/identity.ts";
+import { LinkAccess } from "./access/link-access.ts";
+import { NodeKeys } from "./access/node-keys.ts";
 import { type Rate, RateLimit } from "./access/rate-limit.ts";
+import { enrollRoutes } from "./api/enroll-routes.ts";
 import { metaRoutes } from "./api/meta-routes.ts";
 import { nodeRoutes } from "./api/node-routes.ts";
 import { resultRoutes } from "./api/result-routes.ts";
@@ -13,6 +19,7 @@ import type { Clock, Logger } from "./clock.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Ingest } from "./link/ingest.ts";
 import { LinkServer } from "./link/link-server.ts";
+import { listenLocally } from "./link/local-socket.ts";
 import type { LivenessRule } from "./nodes/liveness.ts";
 import { Nodes } from "./nodes/nodes.ts";
 import { Results } from "./results/results.ts";
@@ -23,8 +30,10 @@ import type { SnippetService, SnippetServiceOptions } from "./snippet-service.ts
 import { LinkNodes } from "./snippets/link-nodes.ts";
 import type { Snippets } from "./snippets/snippets.ts";
 import { openDatabase } from "./storage/sqlite/database.ts";
+import { SqliteIdentityStorage } from "./storage/sqlite/identity-storage.ts";
 import { SqliteStorage } from "./storage/sqlite/sqlite-storage.ts";
-import { bearerCheck } from "./token.ts";
+import { answerPlain } from "./tls/plain-answer.ts";
+import { contextOf, readTls, type TlsPaths, type TlsTexts, TlsWatch } from "./tls/tls-files.ts";
 
 /** How long a node that runs snippets may be gone before they are given to another. */
 const longestGraceMs = 10_000;
@@ -36,7 +45,15 @@ export interface MasterOptions {
   /** Without it, only a loopback address is served. */
   token?: string;
   /** PEM texts. */
-  tls?: { cert: string | Buffer; key: string | Buffer };
+  tls?: TlsTexts;
+  /** In place of `tls`: files, which may be replaced while the master runs. */
+  tlsFiles?: TlsPaths;
+  /** How often those files are looked at. */
+  tlsCheckMs?: number;
+  /** Nodes must show a certificate of `clientCa`, or a key of their own: the token is not enough. */
+  needsNodeIdentity?: boolean;
+  /** A socket of the master's own, for the node in this process, which needs neither TLS nor secret. */
+  local?: { socketPath: string; node: string };
   /** How often agents are told to send heartbeats. */
   heartbeatMs?: number;
   /** Missed heartbeats after which a node is late. */
@@ -52,7 +69,12 @@ export interface MasterOptions {
   apiKeys?: readonly ApiKey[];
   /** Everybody may, without any key. */
   isOpen?: boolean;
+  /** Of submissions. */
   rateLimit?: Rate;
+  /** Of all calls of a key. */
+  apiRate?: Rate;
+  /** Wrong secrets of an address; undefined: 30 a minute; null: no limit. */
+  failureRate?: Rate | null;
   hasAccessLog?: boolean;
   /** Makes it a code-execution service too. */
   snippets?: SnippetServiceOptions;
@@ -88,6 +110,9 @@ export class MasterStartError extends Error {
   }
 }
 
+const defaultFailureRate: Rate = { count: 30, perMs: 60_000 };
+const defaultTlsCheckMs = 5_000;
+
 /** Rejects with `MasterStartError` for everything that the operator can put right. */
 export async function startMaster(options: MasterOptions): Promise<Master> {
   const { listen, token, log } = options;
@@ -99,7 +124,8 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   };
   const { apiKeys = [], isOpen = false } = options;
   const hasSecret = token !== undefined || apiKeys.length > 0;
-  if (!hasSecret && !isOpen && !isLoopback(listen.host)) {
+  const isLocal = await isLoopback(listen.host);
+  if (!hasSecret && !isOpen && !isLocal) {
     throw new MasterStartError(
       "E_MASTER_AUTH",
       `a master without a token must not listen on ${listen.host}`,
@@ -108,6 +134,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         : "Set EDGEDAG_TOKEN or EDGEDAG_API_KEYS (or a _FILE of them), say EDGEDAG_OPEN=yes to let everybody send snippets, or listen on 127.0.0.1.",
     );
   }
+  const tls = tlsOf(options);
   const opened = openDatabase(options.dataDir);
   if (!opened.ok) throw new MasterStartError(opened.code, opened.message, opened.remedy);
   const storage = new SqliteStorage(opened.database);
@@ -119,7 +146,20 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   const results = new Results(storage);
   const verifier = new Verifier(storage, log);
   const ingest = new Ingest(storage, log);
-  const isAuthorized = linkCheck(token, listen.host);
+  const failureRate = options.failureRate === undefined ? defaultFailureRate : options.failureRate;
+  const failures = failureRate === null ? undefined : new FailedAttempts(failureRate);
+  const keys = await NodeKeys.load(new SqliteIdentityStorage(opened.database), clock);
+  const access = new LinkAccess({
+    keys,
+    clock,
+    // Without a token agents connect from this machine only, whoever else may send snippets.
+    isOpen: token === undefined && isLocal,
+    needsIdentity: options.needsNodeIdentity ?? false,
+    needsCertificate: tls?.clientCa !== undefined,
+    ...(token === undefined ? {} : { token }),
+    ...(failures === undefined ? {} : { failures }),
+    ...(options.local === undefined ? {} : { localNode: options.local.node }),
+  });
   let service: SnippetService | undefined;
   if (options.snippets !== undefined) {
     try {
@@ -148,7 +188,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     ingest,
     clock,
     log,
-    isAuthorized,
+    access,
     ...(snippetNodes === undefined ? {} : { snippetNodes }),
     ...(options.helloTimeoutMs === undefined ? {} : { helloTimeoutMs: options.helloTimeoutMs }),
     stored: (node, result) => {
@@ -202,7 +242,8 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
     try {
       const app = makeServer({
         routes: [
-          ...nodeRoutes(storage, nodes, gateway),
+          ...nodeRoutes({ storage, nodes, gateway, keys }),
+          ...enrollRoutes({ nodes, keys, link }),
           ...runRoutes({ storage, gateway, runs, signals }),
           ...resultRoutes(storage, runs, results),
           ...(service?.routes ?? []),
@@ -215,27 +256,60 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         hasAccessLog: options.hasAccessLog ?? false,
         onLimited: () => service?.metrics.refused("rate"),
         ...(options.rateLimit === undefined ? {} : { rateLimit: new RateLimit(options.rateLimit) }),
-        ...(options.tls === undefined ? {} : { tls: options.tls }),
+        ...(options.apiRate === undefined ? {} : { calls: new RateLimit(options.apiRate) }),
+        ...(failures === undefined ? {} : { failures }),
+        ...(tls === undefined ? {} : { tls }),
       });
       link.attach(app.server);
+      const rotation = app.server instanceof TlsServer ? keepTls(app.server) : undefined;
+      const local = await openLocal();
       await app.listen({ host: listen.host, port: listen.port });
-      const scheme = options.tls === undefined ? "http" : "https";
-      return { url: `${scheme}://${addressOf(app.server)}`, close: () => app.close() };
+      const scheme = tls === undefined ? "http" : "https";
+      return {
+        url: `${scheme}://${addressOf(app.server)}`,
+        close: async () => {
+          rotation?.();
+          await local?.();
+          await app.close();
+        },
+      };
     } catch (error) {
       await service?.close();
       await storage.close();
       throw startErrorOf(error, options);
     }
   }
-}
 
-/** Without a token agents connect from this machine only, whoever else may send snippets. */
-function linkCheck(
-  token: string | undefined,
-  host: string,
-): (header: string | undefined) => boolean {
-  if (token === undefined && !isLoopback(host)) return () => false;
-  return bearerCheck(token);
+  /** Files that are replaced are used from the next connection on; what is connected stays. */
+  function keepTls(server: TlsServer): () => void {
+    const hangUp = answerPlain(server);
+    if (options.tlsFiles === undefined || tls === undefined) return hangUp;
+    const watch = new TlsWatch(options.tlsFiles, tls, options.tlsCheckMs ?? defaultTlsCheckMs, {
+      changed: (texts) => {
+        server.setSecureContext(contextOf(texts));
+        log.info({}, "the certificate files have changed and are in use");
+      },
+      failed: (message) =>
+        log.error(
+          { error: message },
+          "the changed certificate files cannot be used; the ones before stay",
+        ),
+    });
+    return () => {
+      watch.close();
+      hangUp();
+    };
+  }
+
+  async function openLocal(): Promise<(() => Promise<void>) | undefined> {
+    if (options.local === undefined) return undefined;
+    const server = await listenLocally(options.local.socketPath);
+    link.attach(server, { isLocal: true });
+    return async () => {
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    };
+  }
 }
 
 function serviceErrorOf(error: unknown): unknown {
@@ -245,8 +319,36 @@ function serviceErrorOf(error: unknown): unknown {
   return new MasterStartError("E_MASTER_STORAGE", error.message, remedy);
 }
 
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+/** Of a name, what it stands for is looked at: `localhost` can be made to mean anything. */
+async function isLoopback(host: string): Promise<boolean> {
+  if (isIP(host) !== 0) return isLoopbackAddress(host);
+  if (host !== "localhost" && !host.endsWith(".localhost")) return false;
+  try {
+    const found = await lookup(host, { all: true });
+    return found.length > 0 && found.every(({ address }) => isLoopbackAddress(address));
+  } catch {
+    // Nobody can listen on it either; that is told when it is tried.
+    return true;
+  }
+}
+
+function isLoopbackAddress(address: string): boolean {
+  return address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
+}
+
+function tlsOf({ tls, tlsFiles }: MasterOptions): TlsTexts | undefined {
+  if (tlsFiles === undefined) return tls;
+  const read = readTls(tlsFiles);
+  if (read.ok) return read.texts;
+  throw tlsError(read.message);
+}
+
+function tlsError(message: string): MasterStartError {
+  return new MasterStartError(
+    "E_MASTER_TLS",
+    `the certificate or its key cannot be used: ${message}`,
+    "Give a certificate and the key that belongs to it in EDGEDAG_TLS_CERT and EDGEDAG_TLS_KEY, both as PEM files that can be read.",
+  );
 }
 
 function addressOf(server: Server): string {
@@ -260,15 +362,12 @@ function startErrorOf(error: unknown, { listen, tls }: MasterOptions): unknown {
   const code = "code" in error ? String(error.code) : "";
   const where = `${listen.host}:${listen.port}`;
   if (tls !== undefined && (code.startsWith("ERR_OSSL") || code.startsWith("ERR_TLS"))) {
-    return new MasterStartError(
-      "E_MASTER_TLS",
-      `the certificate or its key cannot be used: ${error.message}`,
-      "Give a certificate and the key that belongs to it, both as PEM.",
-    );
+    return tlsError(error.message);
   }
   if (
     code === "EADDRINUSE" ||
     code === "EACCES" ||
+    code === "EPERM" ||
     code === "EADDRNOTAVAIL" ||
     code === "ENOTFOUND"
   ) {

@@ -29,11 +29,15 @@ import {
   type SandboxPool,
 } from "./link.ts";
 import { readRecord } from "./link-record-decode.ts";
+import { keyPattern, signaturePattern } from "./node-proof.ts";
 import { readCancelledBy } from "./outcome-decode.ts";
 import { readSnippetOrder, readSnippetWord } from "./snippet-decode.ts";
 
 /** Largest text frame of the link, in bytes of UTF-8, both ways. */
 export const frameLimitBytes = 16 * 1024 * 1024;
+
+/** Most bytes that an agent may send before it is let in: its hello and its proof. */
+export const greetingLimitBytes = 2 * 1024 * 1024;
 
 const remedy =
   "Run agent and master of the same release; the messages are described in PROTOCOL.md.";
@@ -124,6 +128,17 @@ function readAgentToMaster(frame: JsonObject, findings: Findings): AgentToMaster
     }
     case "hello":
       return otherVersion(frame) ?? readHello(frame, findings);
+    case "proof":
+      return {
+        type: "proof",
+        signature: readPattern(frame, "signature", "", findings, signaturePattern),
+        ...(frame.nextSignature === undefined
+          ? {}
+          : { nextSignature: readPattern(frame, "nextSignature", "", findings, signaturePattern) }),
+        ...(frame.token === undefined
+          ? {}
+          : { token: readString(frame, "token", "", findings, 200) }),
+      };
     case "run-accepted":
       return { type: "run-accepted", run: readId(frame, "run", "", findings) };
     case "run-refused":
@@ -161,6 +176,7 @@ function readSandboxes(frame: JsonObject, findings: Findings): SandboxPool[] {
 
 function readHello(frame: JsonObject, findings: Findings): AgentToMaster {
   return {
+    ...(frame.identity === undefined ? {} : { identity: readIdentity(frame, findings) }),
     ...(frame.snippetSlots === undefined
       ? {}
       : { snippetSlots: readCount(frame, "snippetSlots", "", findings) }),
@@ -176,6 +192,26 @@ function readHello(frame: JsonObject, findings: Findings): AgentToMaster {
     runs: readStrings(frame, "runs", "", findings),
     wantsRuns: readBoolean(frame, "wantsRuns", "", findings),
   };
+}
+
+function readIdentity(hello: JsonObject, findings: Findings): { key: string; next?: string } {
+  const at = "identity";
+  const from = readObject(hello, at, "", findings);
+  const key = readPattern(from, "key", at, findings, keyPattern);
+  if (from.next === undefined) return { key };
+  return { key, next: readPattern(from, "next", at, findings, keyPattern) };
+}
+
+function readPattern(
+  from: JsonObject,
+  key: string,
+  at: string,
+  findings: Findings,
+  pattern: RegExp,
+): string {
+  const value = readString(from, key, at, findings, 200);
+  if (!pattern.test(value)) findings.field(at, key, `must match ${pattern.source}`);
+  return value;
 }
 
 function readCapabilities(hello: JsonObject, findings: Findings): Capabilities {
@@ -224,8 +260,17 @@ function readMasterToAgent(frame: JsonObject, findings: Findings): MasterToAgent
           heartbeatMs: readCount(frame, "heartbeatMs", "", findings, 1),
           time: readNumber(frame, "time", "", findings),
           ...(frame.snippets === true ? { snippets: true } : {}),
+          ...(frame.nextKey === undefined
+            ? {}
+            : { nextKey: readPattern(frame, "nextKey", "", findings, keyPattern) }),
         }
       );
+    case "challenge":
+      return {
+        type: "challenge",
+        nonce: readPattern(frame, "nonce", "", findings, keyPattern),
+        channel: readWord(frame, "channel", "", findings, ["tls", "plain"]),
+      };
     case "refused":
       return {
         type: "refused",

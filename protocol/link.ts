@@ -128,7 +128,11 @@ export type AgentToMaster =
       wantsRuns: boolean;
       /** Snippets of the queues that it runs at once; absent: none. */
       snippetSlots?: number;
+      /** It will prove its name with this key, and has another that is to take its place. */
+      identity?: { key: string; next?: string };
     }
+  /** The answer to `challenge`. `token`: a one-time token that lets the key in. */
+  | { type: "proof"; signature: string; nextSignature?: string; token?: string }
   | {
       type: "heartbeat";
       state: NodeState;
@@ -210,7 +214,11 @@ export type MasterToAgent =
       time: number;
       /** The master has snippets for nodes that run them; absent: it knows no such words. */
       snippets?: true;
+      /** The next key of the hello, which is known from now on. */
+      nextKey?: string;
     }
+  /** Only after a hello with `identity`. `channel`: whether the master itself ends the TLS. */
+  | { type: "challenge"; nonce: string; channel: "tls" | "plain" }
   /** The master closes the connection after it. `retry: false`: the agent must not try again soon. */
   | { type: "refused"; code: RefusalCode; detail: string; remedy: string }
   /** Cumulative: all records up to `seq` are stored. */

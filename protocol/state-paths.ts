@@ -12,6 +12,11 @@ export function journalPath(stateDir: string): string {
   return `${stateDir}/journal.db`;
 }
 
+/** The node's keys: a secret. */
+export function identityPath(stateDir: string): string {
+  return `${stateDir}/identity.json`;
+}
+
 export function agentLogPath(stateDir: string): string {
   return `${stateDir}/log/agent.ndjson`;
 }

@@ -1,8 +1,11 @@
 // One WebSocket to the master, from connect to its end. Knows nothing of what is said over it.
 // After `drop` it reports nothing more, so that an old socket cannot speak into a new session.
 import { readFileSync } from "node:fs";
+import { TLSSocket } from "node:tls";
 import { WebSocket } from "ws";
 import { frameLimitBytes } from "../../protocol/link-decode.ts";
+import { channelBytes, channelLabel, keyHeader } from "../../protocol/node-proof.ts";
+import { troubleOf } from "./trouble.ts";
 
 export interface ConnectionEvents {
   open(): void;
@@ -15,6 +18,17 @@ export interface ConnectionEvents {
   lost(detail: string): void;
 }
 
+export interface ConnectionOptions {
+  url: string;
+  token?: string;
+  /** The public key that will be proven. */
+  key?: string;
+  /** Paths of PEM files; read at each connect, so that they can be renewed. */
+  tlsCa?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+}
+
 export class Connection {
   readonly #socket: WebSocket;
   readonly #events: ConnectionEvents;
@@ -22,16 +36,31 @@ export class Connection {
   #lastError = "";
   #lastBuffered = 0;
 
-  constructor(options: { url: string; token?: string; tlsCa?: string }, events: ConnectionEvents) {
+  #channel: string | undefined;
+
+  /** Throws when a file cannot be read or used, or the address is none. */
+  constructor(options: ConnectionOptions, events: ConnectionEvents) {
     this.#events = events;
-    const socket = new WebSocket(options.url, {
-      headers: options.token === undefined ? {} : { authorization: `Bearer ${options.token}` },
+    const { url, token, key } = options;
+    const socket = new WebSocket(url, {
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(key === undefined ? {} : { [keyHeader]: key }),
+      },
       maxPayload: frameLimitBytes,
       perMessageDeflate: false,
       followRedirects: false,
       ...(options.tlsCa === undefined ? {} : { ca: readFileSync(options.tlsCa) }),
+      ...(options.tlsCert === undefined ? {} : { cert: readFileSync(options.tlsCert) }),
+      ...(options.tlsKey === undefined ? {} : { key: readFileSync(options.tlsKey) }),
+      minVersion: "TLSv1.2",
     });
     this.#socket = socket;
+    socket.on("upgrade", ({ socket: transport }) => {
+      if (!(transport instanceof TLSSocket)) return;
+      const material = transport.exportKeyingMaterial(channelBytes, channelLabel, Buffer.alloc(0));
+      this.#channel = material.toString("base64url");
+    });
     socket.on("open", () => this.#report((to) => to.open()));
     socket.on("pong", () => this.#report((to) => to.heard()));
     socket.on("message", (data) => this.#report((to) => to.text(String(data))));
@@ -41,7 +70,7 @@ export class Connection {
     });
     // `close` always follows; this is the better half of its explanation.
     socket.on("error", (error) => {
-      this.#lastError = error.message === "" ? String(Reflect.get(error, "code")) : error.message;
+      this.#lastError = troubleOf(error, url);
     });
     socket.on("close", (code, reason) => {
       const why = reason.length > 0 ? `${code} ${reason}` : `${code}`;
@@ -50,6 +79,11 @@ export class Connection {
       );
       this.#dropped = true;
     });
+  }
+
+  /** What only both ends of this TLS channel know, as base64url; undefined: there is no TLS. */
+  get channel(): string | undefined {
+    return this.#channel;
   }
 
   /** Bytes that the operating system has not taken yet. */

@@ -10,6 +10,7 @@ import { journalPath } from "../../protocol/state-paths.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { Connection } from "./connection.ts";
 import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
+import { Identity } from "./identity.ts";
 import { DamagedRow, OutboxReader } from "./outbox-reader.ts";
 import { RecordSource } from "./record-source.ts";
 import { Session, type SessionCommand, type SessionEvent } from "./session.ts";
@@ -17,6 +18,7 @@ import { SharedClock } from "./shared-clock.ts";
 import { Shipper } from "./ship.ts";
 import { ShipWindow } from "./ship-window.ts";
 import type { FromThread, ThreadData, ToThread } from "./thread-messages.ts";
+import { troubleOf } from "./trouble.ts";
 
 export class LinkWorker {
   readonly #data: ThreadData;
@@ -29,6 +31,7 @@ export class LinkWorker {
   #status: LinkStatus;
   #connection: Connection | undefined;
   #shipper: Shipper | undefined;
+  #identity: Identity | undefined;
   /** A frame is on its way to the operating system. */
   #isSending = false;
   #sessionTimer: NodeJS.Timeout | undefined;
@@ -95,8 +98,12 @@ export class LinkWorker {
       case "greet":
         this.#reading(() => this.#greet());
         break;
+      case "prove":
+        this.#prove(command);
+        break;
       case "ship":
         this.#reading(() => this.#startShipping(command));
+        this.#welcomed(command.nextKey);
         break;
       case "acked":
         crashPoint("agent.ack-received");
@@ -108,6 +115,7 @@ export class LinkWorker {
       case "beat":
         this.#send(makeHeartbeat(this.#status, this.#clock));
         this.#connection?.ping();
+        this.#rotate();
         break;
       case "drop":
         this.#connection?.drop();
@@ -136,13 +144,17 @@ export class LinkWorker {
   }
 
   #connect(): void {
-    const { url, token, tlsCa } = this.#data;
+    const { url, token, tlsCa, tlsCert, tlsKey } = this.#data;
     try {
+      const key = this.#openIdentity()?.shown().key;
       this.#connection = new Connection(
         {
           url,
           ...(token === undefined ? {} : { token }),
+          ...(key === undefined ? {} : { key }),
           ...(tlsCa === undefined ? {} : { tlsCa }),
+          ...(tlsCert === undefined ? {} : { tlsCert }),
+          ...(tlsKey === undefined ? {} : { tlsKey }),
         },
         {
           open: () => this.#handle({ type: "connected" }),
@@ -153,10 +165,60 @@ export class LinkWorker {
         },
       );
     } catch (error) {
-      // A CA file that is not there, or an address that is none: said again at each attempt.
-      const detail = error instanceof Error ? error.message : String(error);
+      // A file that is not there, or an address that is none: said again at each attempt.
+      const detail = troubleOf(error, url);
       queueMicrotask(() => this.#handle({ type: "lost", detail }));
     }
+  }
+
+  /** Tried again at each connect: a disk that was full may have room. */
+  #openIdentity(): Identity | undefined {
+    const { stateDir, enrollToken, keyRotationMs } = this.#data;
+    this.#identity ??= Identity.open({
+      stateDir,
+      ...(enrollToken === undefined ? {} : { enrollToken }),
+      rotationMs: keyRotationMs,
+      now: Date.now(),
+    });
+    return this.#identity;
+  }
+
+  #prove({ nonce, channel }: { nonce: string; channel: "tls" | "plain" }): void {
+    const { node, boot } = this.#data;
+    const ownChannel = channel === "tls" ? this.#connection?.channel : undefined;
+    const proof = this.#identity?.prove({
+      node,
+      boot,
+      nonce,
+      ...(ownChannel === undefined ? {} : { channel: ownChannel }),
+    });
+    if (proof !== undefined) this.#send({ type: "proof", ...proof });
+  }
+
+  /** The master has let the node in: its keys may move on. */
+  #welcomed(nextKey: string | undefined): void {
+    this.#keepKeys((identity) => identity.welcomed(nextKey), "the key in use has changed");
+  }
+
+  #rotate(): void {
+    this.#keepKeys((identity) => identity.rotate(Date.now()), "a new key is to be announced");
+  }
+
+  #keepKeys(change: (identity: Identity) => boolean, detail: string): void {
+    if (this.#identity === undefined) return;
+    try {
+      if (!change(this.#identity)) return;
+    } catch (error) {
+      const message = `the node's keys cannot be kept: ${troubleOf(error, "")}`;
+      const remedy = "Check the disk of EDGEDAG_STATE; it is tried again.";
+      this.#tell({
+        type: "problem",
+        problem: { code: "E_LINK_IDENTITY", path: "", message, remedy },
+      });
+      return;
+    }
+    // Not in the middle of what the session has asked for.
+    queueMicrotask(() => this.#handle({ type: "restarted", detail }));
   }
 
   #greet(): void {
@@ -175,6 +237,7 @@ export class LinkWorker {
       nextSeq,
       runs: Object.keys(this.#status.runs),
       wantsRuns,
+      ...(this.#identity === undefined ? {} : { identity: this.#identity.shown() }),
       ...(snippetSlots === 0 ? {} : { snippetSlots }),
     });
   }
@@ -182,7 +245,15 @@ export class LinkWorker {
   #decode(text: string): void {
     const decoded = decodeMasterToAgent(text);
     if (decoded.ok) {
-      this.#handle({ type: "received", message: decoded.value });
+      const message = decoded.value;
+      const isShutOut = message.type === "refused" && message.code === "unauthorized";
+      if (isShutOut && this.#identity?.refused() === true) {
+        // A master of an older backup knows only the key before.
+        const detail = `${message.detail}; the key before is tried`;
+        this.#handle({ type: "lost", detail });
+      } else {
+        this.#handle({ type: "received", message });
+      }
       return;
     }
     const [first] = decoded.diagnostics;
@@ -296,7 +367,7 @@ export class LinkWorker {
 
   #send(message: AgentToMaster): void {
     const { id } = this.#session.state;
-    if (message.type === "hello" || id === "live") {
+    if (message.type === "hello" || message.type === "proof" || id === "live") {
       this.#connection?.send(JSON.stringify(message));
     }
   }

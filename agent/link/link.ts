@@ -14,8 +14,8 @@ import type { FromThread, RunAnswer, ThreadData, ToThread } from "./thread-messa
 export type { LinkStatus } from "./heartbeat.ts";
 
 /** `url` is ws:// or wss:// with the path; heartbeats follow the master's word after `welcome`. */
-export type LinkOptions = Omit<ThreadData, "shared" | "backoff" | "window"> &
-  Partial<Pick<ThreadData, "backoff" | "window">>;
+export type LinkOptions = Omit<ThreadData, "shared" | "backoff" | "window" | "keyRotationMs"> &
+  Partial<Pick<ThreadData, "backoff" | "window" | "keyRotationMs">>;
 
 export interface LinkEvents {
   /** To be given to `Journal.ack`. */
@@ -55,6 +55,7 @@ export class Link {
     this.#data = {
       backoff: defaultBackoff,
       window: defaultWindow,
+      keyRotationMs: 0,
       ...options,
       shared: SharedClock.create(),
     };

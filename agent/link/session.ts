@@ -34,8 +34,10 @@ export type SessionEvent =
 export type SessionCommand =
   | { type: "connect" }
   | { type: "greet" }
+  /** The master asks for a proof of who this is. */
+  | { type: "prove"; nonce: string; channel: "tls" | "plain" }
   /** The session is live: send records after `acked`. */
-  | { type: "ship"; acked: number; hasSnippets: boolean }
+  | { type: "ship"; acked: number; hasSnippets: boolean; nextKey?: string }
   | { type: "acked"; seq: number }
   | { type: "beat" }
   /** Drop the socket without ceremony. */
@@ -171,6 +173,9 @@ export class Session {
     if (message.type === "welcome") {
       return this.#welcome(message, moment.now);
     }
+    if (message.type === "challenge") {
+      return state.id === "greeting" ? [{ ...message, type: "prove" }] : [];
+    }
     if (state.id !== "live") {
       return this.#lose(`the master sent ${message.type} before welcome`, moment);
     }
@@ -195,7 +200,9 @@ export class Session {
     const beatAt = now + this.#heartbeatMs;
     this.#state = { id: "live", since: now, heardAt: now, beatAt, acked };
     const hasSnippets = message.snippets === true;
-    return [{ type: "beat" }, { type: "ship", acked, hasSnippets }];
+    const { nextKey } = message;
+    const known = nextKey === undefined ? {} : { nextKey };
+    return [{ type: "beat" }, { type: "ship", acked, hasSnippets, ...known }];
   }
 
   #refuse(
@@ -217,6 +224,11 @@ export class Session {
       const detail = `the master answered ${status}`;
       const remedy = "Check EDGEDAG_TOKEN (or EDGEDAG_TOKEN_FILE) against the master's.";
       return this.#refuse({ type: "refused", code: "unauthorized", detail, remedy }, moment);
+    }
+    if (status === 426) {
+      const detail =
+        "the address speaks TLS: use https:// in EDGEDAG_MASTER (it answered HTTP 426)";
+      return this.#lose(detail, moment);
     }
     return this.#lose(`the address answered HTTP ${status} instead of the link`, moment);
   }

@@ -11,8 +11,14 @@ import type { WindowRules } from "./ship-window.ts";
 export interface ThreadData {
   url: string;
   token?: string;
-  /** Path of a PEM file; read at each connect, so that it can be renewed. */
+  /** Paths of PEM files; read at each connect, so that they can be renewed. */
   tlsCa?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  /** A one-time token that lets this node in with a key of its own. */
+  enrollToken?: string;
+  /** Age at which that key is replaced; 0: never. */
+  keyRotationMs: number;
   node: string;
   boot: string;
   agentVersion: string;

@@ -86,7 +86,8 @@ function unreachable(base: string, error: unknown): ApiFailure {
 }
 
 async function failureOf(base: string, response: Response): Promise<ApiFailure> {
-  const said = errorIn(await response.text());
+  const found = errorIn(await response.text());
+  const said = found && { message: found.message, remedy: found.remedy };
   if (response.status === 401) {
     return {
       ok: false,
@@ -94,6 +95,9 @@ async function failureOf(base: string, response: Response): Promise<ApiFailure> 
       remedy: "Set EDGEDAG_TOKEN (or EDGEDAG_TOKEN_FILE) to the master's token.",
       exitCode: exitCodes.refused,
     };
+  }
+  if (said !== undefined && (response.status === 403 || response.status === 429)) {
+    return { ok: false, ...said, exitCode: exitCodes.refused };
   }
   return {
     ok: false,

@@ -1,17 +1,23 @@
-// Who asks: the holder of the master's token, the holder of an API key, or anybody where neither is
-// configured. Compares without telling by time how much of a secret was right.
-import { createHash, timingSafeEqual } from "node:crypto";
+// Who asks at the HTTP API: the holder of the master's token, the holder of an API key, or anybody
+// where neither is configured. Keeps digests, never secrets, and compares without telling by time how
+// much of one was right.
+import type { Role } from "./roles.ts";
+import { digestOf, isSameDigest } from "./secret-digest.ts";
 
 export interface ApiKey {
   /** Shown in lists, logs and metrics; fairness and rate limits are between names. */
   name: string;
+  /** The key itself, or `sha256:` and the hex digest of it. */
   key: string;
+  /** Absent: snippets. */
+  role?: Role;
 }
 
 export interface Identity {
   /** Name of the API key; "" for the master's token, and where there are no secrets. */
   owner: string;
-  /** May do everything, not only send snippets and ask for its own. */
+  role: Role;
+  /** May do everything, not only ask for its own. */
   isAdmin: boolean;
 }
 
@@ -22,49 +28,59 @@ export interface Secrets {
   isOpen?: boolean;
 }
 
-type Headers = { readonly [name: string]: string | string[] | undefined };
+export type Headers = { readonly [name: string]: string | string[] | undefined };
 
 /** Undefined: nobody that is known. */
 export function identityCheck(secrets: Secrets): (headers: Headers) => Identity | undefined {
   const { token, apiKeys, isOpen = false } = secrets;
   if (token === undefined && apiKeys.length === 0) {
-    return () => ({ owner: "", isAdmin: !isOpen });
+    const anybody = identityOf("", isOpen ? "snippets" : "admin");
+    return () => anybody;
   }
-  const known = apiKeys.map(({ name, key }) => ({
-    digest: digest(key),
-    identity: { owner: name, isAdmin: false },
+  const known = apiKeys.map(({ name, key, role = "snippets" }) => ({
+    digest: keptDigest(key),
+    identity: identityOf(name, role),
   }));
   if (token !== undefined) {
-    known.push({ digest: digest(token), identity: { owner: "", isAdmin: true } });
+    known.push({ digest: digestOf(token), identity: identityOf("", "admin") });
   }
+  const stranger = identityOf("", "snippets");
   return (headers) => {
     const given = secretOf(headers);
-    if (given !== undefined) {
-      const shown = digest(given);
-      let found: Identity | undefined;
-      // All of them: which one it was must not show in the time.
-      for (const entry of known) {
-        if (timingSafeEqual(entry.digest, shown)) found = entry.identity;
-      }
-      if (found !== undefined) return found;
+    if (given === undefined) return isOpen ? stranger : undefined;
+    const shown = digestOf(given);
+    let found: Identity | undefined;
+    // All of them: which one it was must not show in the time.
+    for (const entry of known) {
+      if (isSameDigest(entry.digest, shown)) found = entry.identity;
     }
-    return isOpen && given === undefined ? { owner: "", isAdmin: false } : undefined;
+    return found;
   };
 }
 
+function identityOf(owner: string, role: Role): Identity {
+  return { owner, role, isAdmin: role === "admin" };
+}
+
+const digestForm = /^sha256:([0-9a-f]{64})$/;
+
+function keptDigest(key: string): Buffer {
+  const hex = digestForm.exec(key)?.[1];
+  return hex === undefined ? digestOf(key) : Buffer.from(hex, "hex");
+}
+
 /** `Authorization: Bearer`, or one of the headers that other services of this kind use. */
-function secretOf(headers: Headers): string | undefined {
-  const bearer = /^Bearer +(.+)$/i.exec(textOf(headers.authorization))?.[1]?.trim();
+export function secretOf(headers: Headers): string | undefined {
+  const bearer = bearerOf(textOf(headers.authorization));
   if (bearer !== undefined) return bearer;
   const plain = textOf(headers["x-api-key"]) || textOf(headers["x-sandbox-token"]);
   return plain === "" ? undefined : plain.trim();
 }
 
-function textOf(value: string | string[] | undefined): string {
-  return (Array.isArray(value) ? value[0] : value) ?? "";
+export function bearerOf(header: string | undefined): string | undefined {
+  return /^Bearer +(.+)$/i.exec(header ?? "")?.[1]?.trim();
 }
 
-/** Digests are of one length, which the comparison needs. */
-function digest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
+function textOf(value: string | string[] | undefined): string {
+  return (Array.isArray(value) ? value[0] : value) ?? "";
 }

@@ -55,7 +55,7 @@ function served(path: string, id: string, type: string, read: () => Promise<stri
     path,
     id,
     summary: "This API's description, for browsers.",
-    isOpen: true,
+    needs: "open",
     responses: { 200: { description: path, type: type.split(";")[0] ?? type } },
     handle: async () => ({ kind: "stream", status: 200, type, body: await read(), headers }),
   };

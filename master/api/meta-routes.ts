@@ -23,7 +23,7 @@ export function metaRoutes({ storage, nodes, link, service }: MetaParts): Route[
       path: "/healthz",
       id: "health",
       summary: "Whether the master lives: it reads its storage to answer.",
-      isOpen: true,
+      needs: "open",
       responses: {
         200: { description: "It lives.", schema: ref("Health"), example: { status: "ok" } },
       },
@@ -37,7 +37,7 @@ export function metaRoutes({ storage, nodes, link, service }: MetaParts): Route[
       path: "/readyz",
       id: "ready",
       summary: "Whether new work can be done now, and if not, why.",
-      isOpen: true,
+      needs: "open",
       responses: {
         200: { description: "It is ready.", schema: ref("Readiness") },
         503: { description: "It is not.", schema: ref("Readiness") },
@@ -55,7 +55,7 @@ export function metaRoutes({ storage, nodes, link, service }: MetaParts): Route[
       path: "/metrics",
       id: "metrics",
       summary: "Counts in Prometheus text format.",
-      isOpen: true,
+      needs: "open",
       responses: { 200: { description: "The metrics.", type: "text/plain" } },
       handle: async () => ({
         kind: "stream",
@@ -151,7 +151,7 @@ function dashboardRoutes(hasDoors: boolean): Route[] {
     path,
     id: `dashboard_${file.replace(".", "_")}`,
     summary: "The dashboard, for browsers.",
-    isOpen: true,
+    needs: "open",
     responses: { 200: { description: file, type: type.split(";")[0] ?? type } },
     handle: async ({ headers }) => {
       const wantsPage = !hasDoors || path !== "/" || String(headers.accept).includes("text/html");

@@ -1,4 +1,5 @@
 // Writes the OpenAPI 3.1 document from the routes themselves.
+import { rolesFor } from "../access/roles.ts";
 import type { Route } from "./route.ts";
 import { schemas } from "./schemas.ts";
 
@@ -19,7 +20,15 @@ export function openApiDocument(routes: readonly Route[]): object {
     paths,
     components: {
       schemas,
-      securitySchemes: { token: { type: "http", scheme: "bearer" } },
+      securitySchemes: {
+        token: {
+          type: "http",
+          scheme: "bearer",
+          description:
+            "The master's token, which may do everything, or an API key with one of the roles that an operation lists.",
+        },
+        apiKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "The same." },
+      },
     },
   };
 }
@@ -73,6 +82,7 @@ function operation(route: Route): object {
           },
         }),
     responses: { ...responses, default: problem },
-    security: route.isOpen === true ? [] : [{ token: [] }],
+    ...(route.needs === "open" ? {} : { "x-roles": rolesFor(route.needs) }),
+    security: route.needs === "open" ? [] : [{ token: rolesFor(route.needs) }, { apiKey: [] }],
   };
 }

@@ -23,6 +23,7 @@ export function resultRoutes(storage: MasterStorage, runs: Runs, results: Result
     {
       method: "GET",
       path: "/api/runs/{run}/results",
+      needs: "read",
       id: "listResults",
       summary: "Results of all tasks; a fan-out has its items in order.",
       parameters: [runId],
@@ -40,6 +41,7 @@ export function resultRoutes(storage: MasterStorage, runs: Runs, results: Result
     {
       method: "GET",
       path: "/api/runs/{run}/results/{task}",
+      needs: "read",
       id: "getResult",
       summary: "The result of one task as it is; of a fan-out, the list of its items' results.",
       parameters: [runId, taskKey],
@@ -60,6 +62,7 @@ export function resultRoutes(storage: MasterStorage, runs: Runs, results: Result
     {
       method: "GET",
       path: "/api/runs/{run}/artifacts",
+      needs: "read",
       id: "listArtifacts",
       summary: "Artifacts that tasks of a run left.",
       parameters: [runId],
@@ -82,6 +85,7 @@ export function resultRoutes(storage: MasterStorage, runs: Runs, results: Result
     {
       method: "GET",
       path: "/api/runs/{run}/artifacts/{task}/{name}",
+      needs: "read",
       isDeep: true,
       id: "getArtifact",
       summary:

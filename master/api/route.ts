@@ -3,6 +3,7 @@
 import type { Readable } from "node:stream";
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
 import type { Identity } from "../access/identity.ts";
+import type { Need } from "../access/roles.ts";
 
 export type JsonSchema = { readonly [key: string]: unknown };
 
@@ -77,10 +78,8 @@ export interface Route {
       example?: unknown;
     };
   };
-  /** Answers without a token. */
-  isOpen?: boolean;
-  /** Answers to API keys too, not only to the master's token. */
-  isForKeys?: boolean;
+  /** The least that its caller must be. */
+  needs: Need;
   /** Counts against the caller's rate limit. */
   isLimited?: boolean;
   /** What is said instead of the usual error, where the route speaks another's protocol. */

@@ -10,7 +10,7 @@ import {
   readObject,
   readStringMap,
 } from "../../protocol/json-read.ts";
-import { readArtifact } from "../../protocol/link-decode.ts";
+import { frameLimitBytes, readArtifact } from "../../protocol/link-decode.ts";
 import { type LogLevel, logLevels } from "../../protocol/log.ts";
 import type { Gateway, Submission } from "../gateway/gateway.ts";
 import { type LogQuery, readLog } from "../logs/log-reader.ts";
@@ -44,6 +44,7 @@ export function runRoutes(parts: RunRouteParts): Route[] {
     {
       method: "GET",
       path: "/api/runs",
+      needs: "read",
       id: "listRuns",
       summary: "Runs, newest first.",
       parameters: [
@@ -80,6 +81,7 @@ export function runRoutes(parts: RunRouteParts): Route[] {
     {
       method: "POST",
       path: "/api/runs",
+      needs: "submit",
       id: "submitRun",
       summary: "Stores an artifact and queues a run of it for one node, or for any that fits.",
       body: {
@@ -100,6 +102,16 @@ export function runRoutes(parts: RunRouteParts): Route[] {
       handle: async ({ body }) => {
         const submission = readSubmission(body);
         if (!submission.ok) return badRequest(submission.diagnostics);
+        const bytes = gateway.tooLarge(submission.value);
+        if (bytes !== undefined) {
+          return failure(
+            413,
+            "Validation",
+            "E_API_TOO_LARGE",
+            `artifact and params have ${bytes} bytes as JSON; a node can be sent ${frameLimitBytes}`,
+            "Leave large files out of the artifact; let a task fetch them.",
+          );
+        }
         const run = await gateway.submit(submission.value);
         return json({ run, state: "queued" }, 201);
       },
@@ -107,6 +119,7 @@ export function runRoutes(parts: RunRouteParts): Route[] {
     {
       method: "GET",
       path: "/api/runs/{run}",
+      needs: "read",
       id: "getRun",
       summary: "One run with its tasks.",
       parameters: [runId],
@@ -120,6 +133,7 @@ export function runRoutes(parts: RunRouteParts): Route[] {
     {
       method: "GET",
       path: "/api/runs/{run}/tasks",
+      needs: "read",
       id: "listTasks",
       summary: "The tasks of a run that were heard of, with all their attempts.",
       parameters: [runId],
@@ -132,6 +146,7 @@ export function runRoutes(parts: RunRouteParts): Route[] {
     {
       method: "POST",
       path: "/api/runs/{run}/cancel",
+      needs: "submit",
       id: "cancelRun",
       summary: "Cancels a run: at once while it is queued, else as soon as its node hears of it.",
       parameters: [runId],
@@ -162,6 +177,7 @@ function logRoute({ storage, runs, signals }: RunRouteParts): Route {
   return {
     method: "GET",
     path: "/api/runs/{run}/log",
+    needs: "read",
     id: "readLog",
     summary: "The combined log of a run as NDJSON, in order of line numbers.",
     parameters: [

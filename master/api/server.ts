@@ -3,26 +3,35 @@
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from "fastify";
-import type { Identity } from "../access/identity.ts";
+import type { FailedAttempts } from "../access/failed-attempts.ts";
+import { type Headers, type Identity, secretOf } from "../access/identity.ts";
 import type { RateLimit } from "../access/rate-limit.ts";
+import { allows, rolesFor } from "../access/roles.ts";
+import { digestOf } from "../access/secret-digest.ts";
 import type { Clock, Logger } from "../clock.ts";
 import { nearest } from "../nearest.ts";
+import { contextOf, type TlsTexts } from "../tls/tls-files.ts";
 import { openApiDocument } from "./openapi.ts";
 import { type ApiReply, failure, json, type Route } from "./route.ts";
 
 /** Largest body of a request: an artifact with its files. */
 export const bodyLimitBytes = 64 * 1024 * 1024;
 
+/** On routes that are open. */
+const nobody: Identity = { owner: "", role: "snippets", isAdmin: false };
+
 export interface ServerOptions {
   routes: readonly Route[];
   log: Logger;
-  tls?: { cert: string | Buffer; key: string | Buffer };
-  identify(headers: {
-    readonly [name: string]: string | string[] | undefined;
-  }): Identity | undefined;
+  tls?: TlsTexts;
+  identify(headers: Headers): Identity | undefined;
   /** True when there is no token: then only requests to a local name are answered. */
   isLocalOnly: boolean;
+  /** Of submissions. */
   rateLimit?: RateLimit;
+  /** Of all calls that need a key. */
+  calls?: RateLimit;
+  failures?: FailedAttempts;
   clock: Clock;
   /** A request was over its caller's limit. */
   onLimited?(): void;
@@ -36,7 +45,7 @@ export function makeServer(options: ServerOptions): FastifyInstance {
   const app =
     options.tls === undefined
       ? fastify(settings)
-      : (fastify({ ...settings, https: options.tls }) as unknown as FastifyInstance);
+      : (fastify({ ...settings, https: httpsOptions(options.tls) }) as unknown as FastifyInstance);
   const routes = [...options.routes, openApiRoute(options.routes)];
   for (const route of routes) addRoute(app, route, options);
   app.removeContentTypeParser("text/plain");
@@ -45,13 +54,19 @@ export function makeServer(options: ServerOptions): FastifyInstance {
   return app;
 }
 
+/** A client's certificate is asked for and never insisted on here: the link says in words what is wrong. */
+function httpsOptions(tls: TlsTexts) {
+  const asks = tls.clientCa === undefined ? {} : { requestCert: true, rejectUnauthorized: false };
+  return { ...contextOf(tls), ...asks };
+}
+
 function openApiRoute(routes: readonly Route[]): Route {
   const route: Route = {
     method: "GET",
     path: "/openapi.json",
     id: "openApi",
     summary: "This document.",
-    isOpen: true,
+    needs: "open",
     responses: { 200: { description: "OpenAPI 3.1.", schema: { type: "object" } } },
     handle: async () => json(openApiDocument([...routes, route])),
   };
@@ -79,7 +94,7 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
           query: textsOf(request.query),
           headers: request.headers,
           body: request.body,
-          identity: options.identify(request.headers) ?? { owner: "", isAdmin: false },
+          identity: options.identify(request.headers) ?? nobody,
           signal: gone.signal,
         }),
       );
@@ -153,46 +168,80 @@ function admission(
       "Use http://127.0.0.1 or http://localhost, or give the master a token.",
     );
   }
-  if (route.isOpen === true) return undefined;
+  if (route.needs === "open") return undefined;
+  const blockedMs = options.failures?.blockedMs(request.ip, options.clock()) ?? 0;
+  const given = secretOf(request.headers);
+  if (given !== undefined && blockedMs > 0) return tooManyFailures(blockedMs);
   const identity = options.identify(request.headers);
-  if (identity === undefined) {
-    return failure(
-      401,
-      "Security",
-      "E_API_TOKEN",
-      "the token is missing or wrong",
-      "Send `Authorization: Bearer TOKEN` with the master's token or an API key.",
-    );
-  }
-  if (!identity.isAdmin && route.isForKeys !== true) {
+  if (identity === undefined) return stranger(given, request, options);
+  if (!allows(identity.role, route.needs)) {
+    const [least] = rolesFor(route.needs);
     return failure(
       403,
       "Security",
       "E_API_ROLE",
-      "an API key is not enough for this",
-      "Use the master's token.",
+      `a key with the role ${identity.role} is not enough for this`,
+      `Use a key with the role ${least}, or the master's token.`,
     );
   }
-  return route.isLimited === true ? tooMany(identity, request, options) : undefined;
+  const { calls, rateLimit } = options;
+  return (
+    tooMany(identity, request, calls, "EDGEDAG_API_RATE", options) ??
+    (route.isLimited === true
+      ? tooMany(identity, request, rateLimit, "EDGEDAG_RATE_LIMIT", options)
+      : undefined)
+  );
+}
+
+/** Nobody that is known: 401; where wrong secrets come too often, 429. */
+function stranger(
+  given: string | undefined,
+  { ip }: FastifyRequest,
+  { failures, clock }: ServerOptions,
+): ApiReply {
+  const waitMs = given === undefined ? 0 : (failures?.failed(ip, digestOf(given), clock()) ?? 0);
+  if (waitMs > 0) return tooManyFailures(waitMs);
+  const error = failure(
+    401,
+    "Security",
+    "E_API_TOKEN",
+    given === undefined ? "a token is needed for this" : "the token is wrong",
+    "Send `Authorization: Bearer TOKEN` with the master's token or an API key.",
+  );
+  return { ...error, headers: { "www-authenticate": "Bearer" } };
+}
+
+function tooManyFailures(waitMs: number): ApiReply {
+  return limited(
+    waitMs,
+    "E_API_FAILURES",
+    "too many wrong tokens came from this address",
+    "the limit is the operator's EDGEDAG_AUTH_LIMIT",
+  );
 }
 
 function tooMany(
   { owner }: Identity,
   request: FastifyRequest,
-  { rateLimit, clock, onLimited }: ServerOptions,
+  limit: RateLimit | undefined,
+  name: string,
+  { clock, onLimited }: ServerOptions,
 ): ApiReply | undefined {
   // Who has no name of its own is known by its address.
-  const waitMs = rateLimit?.take(owner === "" ? `@${request.ip}` : owner, clock());
+  const waitMs = limit?.take(owner === "" ? `@${request.ip}` : owner, clock());
   if (waitMs === undefined || waitMs === 0) return undefined;
   onLimited?.();
-  const seconds = String(Math.ceil(waitMs / 1000));
-  const error = failure(
-    429,
-    "Resource",
+  return limited(
+    waitMs,
     "E_API_RATE",
     "Too many requests, please try again later",
-    `Wait ${seconds} s; the limit is the operator's EDGEDAG_RATE_LIMIT.`,
+    `the limit is the operator's ${name}`,
   );
+}
+
+function limited(waitMs: number, code: string, message: string, whose: string): ApiReply {
+  const seconds = String(Math.ceil(waitMs / 1000));
+  const error = failure(429, "Resource", code, message, `Wait ${seconds} s; ${whose}.`);
   return { ...error, headers: { "retry-after": seconds } };
 }
 

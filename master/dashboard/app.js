@@ -57,8 +57,9 @@ async function api(path, signal, method = "GET") {
     signal.throwIfAborted();
     return api(path, signal, method);
   }
-  if (!response.ok) throw new ApiError(await sentence(response), response.status);
+  // Also of one whose role is not enough: it can be exchanged.
   byId("forget").hidden = token === null;
+  if (!response.ok) throw new ApiError(await sentence(response), response.status);
   return response;
 }
 

@@ -23,7 +23,7 @@ const tasksExample = [
 
 export function batchDoor(parts: DoorParts): Route[] {
   const { snippets, statistics } = parts;
-  const shared = { isForKeys: true } as const;
+  const shared = { needs: "snippets" } as const;
   return [
     {
       ...shared,

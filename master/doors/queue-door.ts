@@ -27,7 +27,7 @@ const submitExample = {
 
 export function queueDoor(parts: DoorParts): Route[] {
   const { snippets } = parts;
-  const shared = { isForKeys: true } as const;
+  const shared = { needs: "snippets" } as const;
   return [
     {
       ...shared,

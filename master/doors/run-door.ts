@@ -54,7 +54,7 @@ export function runDoor(parts: RunDoorParts): Route {
     path: "/run",
     id: "run",
     summary: "Calls `main` of a snippet in a sandbox and answers when it has ended.",
-    isForKeys: true,
+    needs: "snippets",
     isLimited: true,
     body: {
       description: "The code as base64, its language, and the arguments of `main`.",

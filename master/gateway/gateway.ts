@@ -5,6 +5,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { DagArtifact } from "../../protocol/artifact.ts";
 import { crashPoint } from "../../protocol/crash-points.ts";
 import type { Json } from "../../protocol/json.ts";
+import { frameLimitBytes } from "../../protocol/link-decode.ts";
 import type { Clock, Logger } from "../clock.ts";
 import type { LiveNode, Nodes } from "../nodes/nodes.ts";
 import type { RunSignals } from "../runs/run-signals.ts";
@@ -13,6 +14,8 @@ import { whyUnfit } from "./fit.ts";
 
 /** Queued runs that are looked at for a node at a time. */
 const queueWindow = 200;
+/** Of an offer, beside artifact and params. */
+const offerOverheadBytes = 1024;
 const openStates: readonly RunState[] = ["offered", "accepted", "running"];
 /** Refusals that only mean "not now". */
 const passingRefusals: ReadonlySet<string> = new Set([
@@ -45,6 +48,12 @@ export class Gateway {
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
+  }
+
+  /** More than a node can be sent: a frame of the link that would cut its connection, again and again. */
+  tooLarge({ artifact, params = {} }: Submission): number | undefined {
+    const bytes = Buffer.byteLength(JSON.stringify({ artifact, params })) + offerOverheadBytes;
+    return bytes > frameLimitBytes ? bytes : undefined;
   }
 
   async submit(submission: Submission): Promise<string> {

@@ -1,10 +1,11 @@
-// The link's side of the HTTP server: the upgrade at /link, the token, who is connected, twins, silence.
-// A wrong token is answered on the opened WebSocket, with a reason that an agent can log, and nothing is
-// read from it; web pages (they send an Origin) are turned away before the upgrade.
+// The link's side of the HTTP server: the upgrade at /link, who is connected, twins, silence. Who is let
+// in is decided by `LinkAccess`. Who is not is answered on the opened WebSocket, with a reason that an agent
+// can log, and nothing is read from it; web pages (they send an Origin) are turned away before the upgrade.
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
-import { WebSocketServer } from "ws";
-import { frameLimitBytes } from "../../protocol/link-decode.ts";
+import { type WebSocket, WebSocketServer } from "ws";
+import { frameLimitBytes, greetingLimitBytes } from "../../protocol/link-decode.ts";
+import type { LinkAccess, Refusal } from "../access/link-access.ts";
 import type { Clock, Logger } from "../clock.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { LivenessRule } from "../nodes/liveness.ts";
@@ -12,7 +13,7 @@ import type { Hello, Nodes } from "../nodes/nodes.ts";
 import type { LinkNodes } from "../snippets/link-nodes.ts";
 import type { FrameResult } from "../storage/storage.ts";
 import type { Ingest } from "./ingest.ts";
-import { closeGoingAway } from "./refusal.ts";
+import { closeCodes, closeGoingAway, refusal } from "./refusal.ts";
 import { Session } from "./session.ts";
 
 const defaultHelloTimeoutMs = 10_000;
@@ -28,8 +29,7 @@ export interface LinkOptions {
   clock: Clock;
   log: Logger;
   helloTimeoutMs?: number;
-  /** True when the value of an Authorization header lets its bearer in. */
-  isAuthorized(header: string | undefined): boolean;
+  access: LinkAccess;
   /** Those that run snippets; absent: the master has no doors. */
   snippetNodes?: LinkNodes;
   /** Something of these runs was stored. */
@@ -37,7 +37,7 @@ export interface LinkOptions {
 }
 
 /** What a session may use. */
-export interface LinkParts extends Omit<LinkOptions, "isAuthorized" | "rule"> {
+export interface LinkParts extends Omit<LinkOptions, "rule"> {
   heartbeatMs: number;
   helloTimeoutMs: number;
   /** True when a twin is alive; else the session holds the node's place from then on. */
@@ -74,7 +74,8 @@ export class LinkServer {
     };
   }
 
-  attach(server: Server): void {
+  /** `isLocal`: the server is the master's own socket, for the node in this process. */
+  attach(server: Server, { isLocal = false } = {}): void {
     server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       const path = request.url?.split("?")[0];
       if (path !== "/link") {
@@ -82,15 +83,28 @@ export class LinkServer {
       } else if (request.headers.origin !== undefined) {
         reject(socket, "403 Forbidden");
       } else {
+        const judged = this.#options.access.atUpgrade(request, isLocal);
         this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-          const session = new Session(this.#parts, webSocket);
-          this.#sessions.add(session);
-          if (!this.#options.isAuthorized(request.headers.authorization)) {
-            session.refuseAtOnce("unauthorized", "the token is missing or wrong");
+          if ("visitor" in judged) {
+            const stop = watchFirstBytes(socket, () => session.flooded());
+            const session = new Session(this.#parts, webSocket, judged.visitor, stop);
+            this.#sessions.add(session);
+          } else {
+            this.#options.log.warn(
+              { code: "unauthorized", address: request.socket.remoteAddress },
+              `link refused: ${judged.detail}`,
+            );
+            turnAway(webSocket, judged);
+            watchFirstBytes(socket, () => webSocket.terminate());
           }
         });
       }
     });
+  }
+
+  /** Ends the connection of a node that was revoked, at whatever point it is. */
+  revoke(node: string): void {
+    for (const session of this.#sessions) session.revoked(node);
   }
 
   get connections(): number {
@@ -171,6 +185,32 @@ export class LinkServer {
       .finally(() => this.#tracked.delete(tracked));
     this.#tracked.add(tracked);
   }
+}
+
+/** Says why, closes, and reads nothing. */
+function turnAway(socket: WebSocket, { detail, remedy }: Refusal): void {
+  socket.on("error", () => socket.terminate());
+  socket.send(JSON.stringify(refusal("unauthorized", detail, remedy)));
+  socket.close(closeCodes.unauthorized, "refused: unauthorized");
+}
+
+/**
+ * Whoever has not shown who it is may send a hello and a proof, and no more: counts the bytes of the
+ * connection until the returned function is called.
+ */
+function watchFirstBytes(socket: Duplex, flooded: () => void): () => void {
+  let bytes = 0;
+  const count = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    if (bytes <= greetingLimitBytes) return;
+    stop();
+    flooded();
+  };
+  const stop = (): void => {
+    socket.off("data", count);
+  };
+  socket.on("data", count);
+  return stop;
 }
 
 function reject(socket: Duplex, status: string): void {

@@ -26,6 +26,10 @@ const remedies = {
   gap: "Send the records from the number after the acknowledged one; say hello again if they no longer exist.",
 } as const satisfies Record<RefusalCode, string>;
 
-export function refusal(code: RefusalCode, detail: string): MasterToAgent & { type: "refused" } {
-  return { type: "refused", code, detail, remedy: remedies[code] };
+export function refusal(
+  code: RefusalCode,
+  detail: string,
+  remedy: string = remedies[code],
+): MasterToAgent & { type: "refused" } {
+  return { type: "refused", code, detail, remedy };
 }

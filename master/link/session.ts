@@ -10,7 +10,13 @@ import {
   type MasterToAgent,
   type RefusalCode,
 } from "../../protocol/link.ts";
-import { decodeAgentToMaster, frameLimitBytes } from "../../protocol/link-decode.ts";
+import {
+  decodeAgentToMaster,
+  frameLimitBytes,
+  greetingLimitBytes,
+} from "../../protocol/link-decode.ts";
+import type { HelloAdmission, Visitor } from "../access/link-access.ts";
+import { revokedVerdict } from "../access/node-keys.ts";
 import type { Hello, NodeConnection } from "../nodes/nodes.ts";
 import type { FrameResult, RunRow } from "../storage/storage.ts";
 import type { LinkParts } from "./link-server.ts";
@@ -22,8 +28,10 @@ const pauseFrames = 16;
 type State =
   /** Nothing but a hello may come. */
   | { id: "greeting"; timer: NodeJS.Timeout }
-  /** The hello is being judged; frames that follow it wait. */
-  | { id: "deciding"; held: string[] }
+  /** The hello, or the proof, is being judged; frames that follow it wait. */
+  | { id: "deciding"; hello: Hello; held: string[] }
+  /** Nothing but a proof may come. */
+  | { id: "proving"; hello: Hello; nonce: string; timer: NodeJS.Timeout }
   | { id: "open"; open: Open }
   | { id: "closed" };
 
@@ -42,26 +50,34 @@ interface Open {
 export class Session implements NodeConnection {
   readonly #parts: LinkParts;
   readonly #socket: WebSocket;
+  readonly #visitor: Visitor;
+  /** What comes is not counted any more: it is known who sends it. */
+  readonly #trust: () => void;
   #state: State;
   #heardAt: number;
   /** Why it was closed from here, for the node's events. */
   #closing = "the connection ended";
 
-  constructor(parts: LinkParts, socket: WebSocket) {
+  constructor(parts: LinkParts, socket: WebSocket, visitor: Visitor, trust: () => void) {
     this.#parts = parts;
     this.#socket = socket;
+    this.#visitor = visitor;
+    this.#trust = trust;
     this.#heardAt = parts.clock();
-    const timer = setTimeout(
-      () => this.#refuse("bad-message", "no hello came in time"),
-      parts.helloTimeoutMs,
-    );
-    this.#state = { id: "greeting", timer };
+    this.#state = { id: "greeting", timer: this.#patience("hello") };
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#frame(data, isBinary));
     socket.on("close", (code) => this.#closed(code));
     socket.on("error", (error) => {
       this.#closing = error.message;
       parts.log.warn({ error: error.message }, "link connection failed");
     });
+  }
+
+  #patience(message: "hello" | "proof"): NodeJS.Timeout {
+    return setTimeout(
+      () => this.#refuse("bad-message", `no ${message} came in time`),
+      this.#parts.helloTimeoutMs,
+    );
   }
 
   send(message: MasterToAgent): void {
@@ -111,18 +127,27 @@ export class Session implements NodeConnection {
     this.#close(code, detail);
   }
 
-  /** Refuses the connection before anything was read from it. */
-  refuseAtOnce(code: RefusalCode, detail: string): void {
-    this.#refuse(code, detail);
+  /** Too much came before it was known from whom. */
+  flooded(): void {
+    this.#refuse("too-large", `more than ${greetingLimitBytes} bytes came before the welcome`);
+    // A polite close would read on until the other side agrees.
+    this.#socket.terminate();
+  }
+
+  /** Closed at once when it is that node's; what was stored of it stays. */
+  revoked(node: string): void {
+    if (this.#visitor.isLocal || this.#nodeId() !== node) return;
+    const { detail, remedy } = revokedVerdict(node);
+    this.#refuse("unauthorized", detail, remedy);
   }
 
   terminate(): void {
     this.#socket.terminate();
   }
 
-  #refuse(code: RefusalCode, detail: string): void {
-    this.#parts.log.warn({ code, node: this.#nodeId() }, `link refused: ${detail}`);
-    this.send(refusal(code, detail));
+  #refuse(code: RefusalCode, detail: string, remedy?: string): void {
+    this.#parts.log.warn({ code, node: this.#nodeId() ?? "unknown" }, `link refused: ${detail}`);
+    this.send(refusal(code, detail, remedy));
     this.#close(closeCodes[code], `refused: ${code}`);
   }
 
@@ -140,7 +165,8 @@ export class Session implements NodeConnection {
   #leave(code: number): void {
     const state = this.#state;
     if (state.id === "closed") return;
-    if (state.id === "greeting") clearTimeout(state.timer);
+    if (state.id === "greeting" || state.id === "proving") clearTimeout(state.timer);
+    this.#trust();
     this.#state = { id: "closed" };
     if (state.id === "open") {
       // Not where another connection has taken its place already.
@@ -154,8 +180,10 @@ export class Session implements NodeConnection {
     this.#parts.forget(this, state.id === "open" ? state.open.node : undefined);
   }
 
-  #nodeId(): string {
-    return this.#state.id === "open" ? this.#state.open.node : "unknown";
+  #nodeId(): string | undefined {
+    const state = this.#state;
+    if (state.id === "open") return state.open.node;
+    return state.id === "deciding" || state.id === "proving" ? state.hello.node : undefined;
   }
 
   #frame(data: Buffer, isBinary: boolean): void {
@@ -197,11 +225,18 @@ export class Session implements NodeConnection {
           return;
         }
         clearTimeout(state.timer);
-        this.#state = { id: "deciding", held: [] };
-        this.#parts.track(this.#greet(message), "a hello", () =>
-          this.#close(closeInternal, "the master failed"),
-        );
+        this.#decide(message, () => this.#parts.access.atHello(this.#visitor, message));
         return;
+      case "proving": {
+        if (message.type !== "proof") {
+          this.#refuse("bad-message", `${message.type} came instead of a proof`);
+          return;
+        }
+        clearTimeout(state.timer);
+        const { hello, nonce } = state;
+        this.#decide(hello, () => this.#parts.access.atProof(this.#visitor, hello, nonce, message));
+        return;
+      }
       case "open":
         this.#message(message, state.open);
         return;
@@ -211,7 +246,35 @@ export class Session implements NodeConnection {
     }
   }
 
-  async #greet(hello: Hello): Promise<void> {
+  #decide(hello: Hello, judge: () => Promise<HelloAdmission>): void {
+    this.#state = { id: "deciding", hello, held: [] };
+    const work = judge().then((admission) => this.#admit(hello, admission));
+    this.#parts.track(work, "a hello", () => this.#close(closeInternal, "the master failed"));
+  }
+
+  async #admit(hello: Hello, admission: HelloAdmission): Promise<void> {
+    if (this.#state.id !== "deciding") return;
+    switch (admission.kind) {
+      case "in":
+        this.#trust();
+        await this.#greet(hello, admission.nextKey);
+        return;
+      case "refused":
+        this.#refuse("unauthorized", admission.detail, admission.remedy);
+        return;
+      case "prove": {
+        const { nonce, channel } = admission;
+        const [early] = this.#state.held;
+        this.#state = { id: "proving", hello, nonce, timer: this.#patience("proof") };
+        this.send({ type: "challenge", nonce, channel });
+        // Nobody can have answered a challenge that was not sent yet.
+        if (early !== undefined) this.#refuse("bad-message", "a frame came before the challenge");
+        return;
+      }
+    }
+  }
+
+  async #greet(hello: Hello, nextKey?: string): Promise<void> {
     const isTwin = await this.#parts.takePlace(this, hello);
     if (isTwin) {
       this.#refuse("twin", `another agent that calls itself ${hello.node} is connected and alive`);
@@ -234,6 +297,11 @@ export class Session implements NodeConnection {
       isAckDue: false,
       catchingUp: { upTo: hello.nextSeq - 1, believed, named: new Set(hello.runs) },
     };
+    if (!this.#visitor.isLocal && this.#parts.access.isRevoked(hello.node)) {
+      this.revoked(hello.node);
+      await nodes.left(hello.node, this, this.#closing);
+      return;
+    }
     const { held } = this.#state;
     this.#state = { id: "open", open };
     this.#parts.snippetNodes?.arrived(hello, (message) => this.send(message));
@@ -245,6 +313,7 @@ export class Session implements NodeConnection {
       heartbeatMs,
       time: clock(),
       ...(hasSnippets ? { snippets: true } : {}),
+      ...(nextKey === undefined ? {} : { nextKey }),
     });
     const node = nodes.get(hello.node);
     if (node !== undefined) await gateway.resendCancels(node, believed);
@@ -284,7 +353,8 @@ export class Session implements NodeConnection {
         this.#parts.snippetNodes?.said(open.node, message);
         return;
       case "hello":
-        this.#refuse("bad-message", "a second hello came on one connection");
+      case "proof":
+        this.#refuse("bad-message", `a second ${message.type} came on one connection`);
         return;
     }
   }

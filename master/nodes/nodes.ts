@@ -38,6 +38,8 @@ export interface NodeView {
   wantsRuns: boolean;
   ackedSeq: number;
   missingRecords: number;
+  /** It was shut out then. */
+  revokedAt?: number;
   /** What the last heartbeat of the present connection said; absent before the first. */
   activity?: Heartbeat["state"];
   runs?: Heartbeat["runs"];

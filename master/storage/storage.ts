@@ -108,7 +108,7 @@ export interface NodeRow {
 
 export interface NodeEvent {
   time: number;
-  /** connected, disconnected, alive, late, lost, missing-records, renumbered, twin-refused, foreign-run */
+  /** connected, disconnected, alive, late, lost, missing-records, renumbered, twin-refused, foreign-run, revoked */
   event: string;
   detail: string;
 }

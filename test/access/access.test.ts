@@ -12,10 +12,26 @@ t.test("knows the token's holder, holders of keys, and nobody else", async (t) =
       { name: "lab", key: "key-of-lab" },
     ],
   });
-  t.strictSame(identify({ authorization: "Bearer master-token" }), { owner: "", isAdmin: true });
-  t.strictSame(identify({ authorization: "bearer key-of-lab" }), { owner: "lab", isAdmin: false });
-  t.strictSame(identify({ "x-api-key": "key-of-shop" }), { owner: "shop", isAdmin: false });
-  t.strictSame(identify({ "x-sandbox-token": "key-of-shop" }), { owner: "shop", isAdmin: false });
+  t.strictSame(identify({ authorization: "Bearer master-token" }), {
+    owner: "",
+    role: "admin",
+    isAdmin: true,
+  });
+  t.strictSame(identify({ authorization: "bearer key-of-lab" }), {
+    owner: "lab",
+    role: "snippets",
+    isAdmin: false,
+  });
+  t.strictSame(identify({ "x-api-key": "key-of-shop" }), {
+    owner: "shop",
+    role: "snippets",
+    isAdmin: false,
+  });
+  t.strictSame(identify({ "x-sandbox-token": "key-of-shop" }), {
+    owner: "shop",
+    role: "snippets",
+    isAdmin: false,
+  });
   for (const headers of [
     {},
     { authorization: "Bearer key-of-sho" },
@@ -27,9 +43,13 @@ t.test("knows the token's holder, holders of keys, and nobody else", async (t) =
 
 t.test("lets everybody send where it is open, and no wrong key even then", async (t) => {
   const identify = identityCheck({ token: "t0ken-t0ken", apiKeys: [], isOpen: true });
-  t.strictSame(identify({}), { owner: "", isAdmin: false });
+  t.strictSame(identify({}), { owner: "", role: "snippets", isAdmin: false });
   t.equal(identify({ authorization: "Bearer wrong" }), undefined);
-  t.strictSame(identityCheck({ apiKeys: [] })({}), { owner: "", isAdmin: true });
+  t.strictSame(identityCheck({ apiKeys: [] })({}), {
+    owner: "",
+    role: "admin",
+    isAdmin: true,
+  });
 });
 
 t.test("allows a burst up to the count, then the pace, for each caller apart", async (t) => {

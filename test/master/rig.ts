@@ -125,6 +125,13 @@ export const idleHeartbeat: AgentToMaster = {
   loopLagMs: 0,
 };
 
+export interface ScriptedOptions {
+  token?: string;
+  ca?: string;
+  headers?: { [name: string]: string };
+  autoPong?: boolean;
+}
+
 export class ScriptedAgent implements AsyncDisposable {
   readonly socket: WebSocket;
   readonly heard: MasterToAgent[] = [];
@@ -132,9 +139,10 @@ export class ScriptedAgent implements AsyncDisposable {
   #wake: () => void = () => {};
   #taken = 0;
 
-  constructor(url: string, options: { token?: string; ca?: string; autoPong?: boolean } = {}) {
+  constructor(url: string, options: ScriptedOptions = {}) {
+    const { token, headers = {} } = options;
     this.socket = new WebSocket(`${url.replace(/^http/, "ws")}/link`, {
-      headers: options.token === undefined ? {} : { authorization: `Bearer ${options.token}` },
+      headers: token === undefined ? headers : { authorization: `Bearer ${token}`, ...headers },
       autoPong: options.autoPong ?? true,
       ...(options.ca === undefined ? {} : { ca: options.ca }),
     });
@@ -179,15 +187,23 @@ export class ScriptedAgent implements AsyncDisposable {
   }
 
   /** The next message of this type that no earlier call took; others in between are passed over. */
-  async next<T extends MasterToAgent["type"]>(type: T): Promise<MasterToAgent & { type: T }> {
+  next<T extends MasterToAgent["type"]>(type: T): Promise<MasterToAgent & { type: T }> {
+    return this.either(type);
+  }
+
+  /** The next message of one of these types. */
+  async either<T extends MasterToAgent["type"]>(
+    ...types: readonly T[]
+  ): Promise<MasterToAgent & { type: T }> {
+    const what = types.join(" or ");
     const until = Date.now() + patienceMs;
     while (true) {
       while (this.#taken < this.heard.length) {
         const message = this.heard[this.#taken++];
-        if (message !== undefined && isType(message, type)) return message;
+        if (message !== undefined && isType(message, types)) return message;
       }
-      if (this.socket.readyState === WebSocket.CLOSED) throw new Error(`closed before ${type}`);
-      await this.#change(until - Date.now(), type);
+      if (this.socket.readyState === WebSocket.CLOSED) throw new Error(`closed before ${what}`);
+      await this.#change(until - Date.now(), what);
     }
   }
 
@@ -219,9 +235,9 @@ export class ScriptedAgent implements AsyncDisposable {
 
 function isType<T extends MasterToAgent["type"]>(
   message: MasterToAgent,
-  type: T,
+  types: readonly T[],
 ): message is MasterToAgent & { type: T } {
-  return message.type === type;
+  return types.some((type) => type === message.type);
 }
 
 // ---- records ----

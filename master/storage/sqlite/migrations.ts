@@ -108,4 +108,29 @@ export const migrations: readonly string[] = [
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   INSERT INTO counters VALUES ('records', 0);
   `,
+  `
+  -- Public keys of nodes. next: was announced by the valid one and not used yet.
+  CREATE TABLE node_keys (
+    public_key TEXT PRIMARY KEY,
+    node TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX node_keys_by_node ON node_keys (node);
+
+  -- The secret of a token is kept as its SHA-256 digest alone.
+  CREATE TABLE enroll_tokens (
+    id TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,
+    node TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at INTEGER
+  ) WITHOUT ROWID;
+
+  CREATE TABLE revoked_nodes (
+    node TEXT PRIMARY KEY,
+    revoked_at INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  `,
 ];
