@@ -611,9 +611,12 @@ export class Agent {
 
   /** The one net for bugs: the run is closed as failed, the agent goes on with the next. */
   #broken(run: string, error: unknown): void {
-    const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#options.say("fatal", `a bug of edgedag ended run ${run}: ${story}`, storyOf(error));
+    const told = error instanceof Error ? (error.stack ?? error.message) : String(error);
     const current = this.#current;
+    const mask = current?.mask;
+    const story = mask === undefined ? told : mask.text(told);
+    const more = mask === undefined ? storyOf(error) : undefined;
+    this.#options.say("fatal", `a bug of edgedag ended run ${run}: ${story}`, more);
     if (current?.host.run !== run) return;
     current.host.abandon(story);
     const outcome: RunOutcome = { kind: "failed", failed: [] };

@@ -24,6 +24,7 @@ import { type RunObserver, tellWhenKept } from "./run-observer.ts";
 import { RunReport } from "./run-report.ts";
 import { RunResults } from "./run-results.ts";
 import { sandboxSettings } from "./sandbox-settings.ts";
+import type { Mask } from "./secrets/mask.ts";
 import type { NodeSecrets } from "./secrets/node-secrets.ts";
 import { RunSecrets } from "./secrets/run-secrets.ts";
 import type { StoreHost } from "./store/store-host.ts";
@@ -76,6 +77,8 @@ export interface OpenedRun {
   report: RunReport;
   results: RunResults;
   log: RunLog;
+  /** Of a run with secrets. */
+  mask: Mask | undefined;
   /** Connects the run's store; resolves when tasks can reach it. */
   openStore(): Promise<void>;
   close(): void;
@@ -194,6 +197,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       report,
       results,
       log: log.value,
+      mask,
       openStore: async () => {
         const onPublish = (name: string, message: Buffer | string) =>
           host.published(name, message.toString());

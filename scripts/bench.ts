@@ -20,6 +20,7 @@ const allRows = [
   "idle",
   "load",
   "log",
+  "masking",
   "store",
   "master-ingest",
   "broker",

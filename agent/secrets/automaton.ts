@@ -33,7 +33,7 @@ export class Automaton {
     this.shortest = trie.shortest.subarray(0, size);
     let rows = 0;
     for (let node = 0; node < size; node++) {
-      // Root and its children always: they are where ordinary text leads.
+      // The first ones always: they are where ordinary text leads.
       const isDense = (this.depth[node] as number) <= 1 || trie.branches.has(node);
       if (isDense) this.rowOf[node] = rows++;
     }
