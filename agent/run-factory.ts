@@ -185,6 +185,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     commit: shared.commit,
     commitForGood: () => shared.commit() && (!isPower || journal.syncNow().ok),
     logStuck: (problem) => shared.obstacle("log", problem),
+    keepsFilesFirst: isPower,
     whenKept: shared.whenKept,
     finished: ends.finished,
     broken: ends.broken,

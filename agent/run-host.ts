@@ -50,6 +50,8 @@ export interface RunHostOptions {
   commitForGood(): boolean;
   /** The log cannot be written, or (undefined) can again. */
   logStuck(problem: string | undefined): void;
+  /** EDGEDAG_DURABILITY=power: a result counts only when it is on the disk, large ones too. */
+  keepsFilesFirst: boolean;
   /** Calls when all that was appended is kept. */
   whenKept(told: () => void): void;
   /** The run has its outcome and everything about it is in the journal. */
@@ -98,7 +100,7 @@ export class RunHost {
       work,
       now,
       random,
-      post: (event) => this.#post(event),
+      post: (event) => this.#postKept(event),
       started: (task, attempt) => this.#attemptStarted(task, attempt),
       wrote: () => this.#flushSoon(),
     });
@@ -261,6 +263,17 @@ export class RunHost {
   }
 
   // ---- turns ----
+
+  /** A large result lies in shared memory, which a loss of power empties: its copy comes first then. */
+  #postKept(event: JournaledEvent): void {
+    const { keepsFilesFirst, report, state } = this.#options;
+    if (!keepsFilesFirst || event.type !== "attempt-finished" || event.file === undefined) {
+      this.#post(event);
+      return;
+    }
+    const { task, attempt, file } = event;
+    void report.keepFirst(state.keyOf(task), attempt, file).then(() => this.#post(event));
+  }
 
   #post(event: JournaledEvent): void {
     if (this.#isOver) return;

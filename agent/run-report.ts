@@ -158,10 +158,16 @@ export class RunReport {
       if (!this.#recorded.has(key) || !existsSync(copy)) return false;
       copyFileSync(copy, file.path);
     }
-    if (this.#options.ships) {
-      this.#track(this.#keep(object, (to) => copyAndDigest(file.path, to, this.#options)));
-    }
+    void this.keepFirst(task, attempt, file);
     return true;
+  }
+
+  /** Resolves when the copy of a large result is on record, or cannot be had. */
+  keepFirst(task: string, attempt: number, file: ResultFile): Promise<void> {
+    const { ships, sync } = this.#options;
+    if (!ships && !sync) return Promise.resolve();
+    const object = { kind: "result", task, attempt, name: "result" } as const;
+    return this.#track(this.#keep(object, (to) => copyAndDigest(file.path, to, this.#options)));
   }
 
   /** Files that match the task's `outputs`, after it has succeeded. */
@@ -181,7 +187,7 @@ export class RunReport {
         if (found === 0) this.#options.onProblem(`${task}: no file matches the output ${pattern}`);
       }
     };
-    this.#track(collect());
+    void this.#track(collect());
   }
 
   /** A file that a task named through the SDK. */
@@ -191,7 +197,7 @@ export class RunReport {
     { name, path }: { name?: string; path: string },
   ): void {
     const absolute = path.startsWith("/") ? path : join(this.#options.folders.work, path);
-    this.#track(
+    void this.#track(
       this.#keepArtifact({ task, attempt, name: name ?? basename(path), path: absolute }),
     );
   }
@@ -271,13 +277,15 @@ export class RunReport {
     return join(this.#options.folders.objects, hash("sha256", key));
   }
 
-  #track(work: Promise<unknown>): void {
-    const tracked: Promise<unknown> = work
+  #track(work: Promise<unknown>): Promise<void> {
+    const tracked: Promise<void> = work
+      .then(() => {})
       .catch((error: unknown) => {
         this.#options.onProblem(`a file could not be kept: ${String(error)}`);
       })
       .finally(() => this.#pending.delete(tracked));
     this.#pending.add(tracked);
+    return tracked;
   }
 
   #reportStarted(): void {

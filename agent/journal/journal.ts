@@ -107,7 +107,7 @@ export class Journal {
     let lock: StateLock | undefined;
     let opened: OpenedDatabase | undefined;
     try {
-      const isNew = !existsSync(path);
+      const isLogNew = !existsSync(`${path}-wal`);
       mkdirSync(options.stateDir, { recursive: true, mode: 0o700 });
       const taken = StateLock.take(options.stateDir);
       if (!taken.ok) {
@@ -116,8 +116,10 @@ export class Journal {
       lock = taken.value;
       opened = openSound(path, options);
       closeState(options.stateDir);
-      // SQLite syncs files, and names only now and then.
-      if (isNew && options.durability === "power") syncNames(options.stateDir);
+      // The log is synced by ourselves, and SQLite would sync its name with the first checkpoint.
+      if (isLogNew && (options.ship || options.durability === "power")) {
+        syncNames(options.stateDir);
+      }
       return { ok: true, value: new Journal(options, lock, opened) };
     } catch (error) {
       opened?.database.close();

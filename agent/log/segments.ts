@@ -115,17 +115,17 @@ export class Segments {
     }
     for (const { fd } of closed) closeSync(fd);
     this.#unsynced = this.#unsynced.filter((file) => !closed.includes(file));
-    if (open.segment === this.#segment) this.#syncedBytes = open.sizeBytes;
+    if (open.fd === this.#fd) this.#syncedBytes = open.sizeBytes;
     else {
       // It was closed meanwhile: what came after the call is left.
-      const file = this.#unsynced.find(({ segment }) => segment === open.segment);
+      const file = this.#unsynced.find(({ fd }) => fd === open.fd);
       if (file !== undefined) file.syncedBytes = open.sizeBytes;
     }
     if (this.#isFolderDirty) {
       this.#isFolderDirty = false;
       try {
         // The run's folder may be as new as the segment.
-        for (const path of [".", "..", "../.."])
+        for (const path of [".", "..", "../..", "../../.."])
           await syncFolder(`${this.#options.folder}/${path}`);
       } catch (error) {
         this.#isFolderDirty = true;

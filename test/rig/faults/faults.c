@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum kind { NONE, EIO_, ENOSPC_, SHORT, TORN, FLIP, COUNT };
@@ -151,10 +152,13 @@ static int error_of(void) { return kind == ENOSPC_ ? ENOSPC : EIO; }
 static void record(const char *what, const char *path, const char *to, long offset,
                    const void *data, size_t length) {
   if (record_fd < 0) return;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
   char head[2 * PATH_MAX + 200];
   int size = snprintf(head, sizeof head,
-                      "{\"op\":\"%s\",\"path\":\"%s\",\"to\":\"%s\",\"at\":%ld,\"bytes\":%zu}\n", what,
-                      path, to == NULL ? "" : to, offset, data == NULL ? (size_t)0 : length);
+                      "{\"op\":\"%s\",\"path\":\"%s\",\"to\":\"%s\",\"at\":%ld,\"bytes\":%zu,\"ms\":%.3f}\n",
+                      what, path, to == NULL ? "" : to, offset, data == NULL ? (size_t)0 : length,
+                      (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6);
   struct iovec parts[2] = {{head, (size_t)size}, {(void *)data, data == NULL ? 0 : length}};
   syscall(SYS_writev, record_fd, parts, data == NULL ? 1 : 2);
 }
