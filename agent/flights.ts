@@ -155,6 +155,9 @@ export class Flights {
   abandon(): void {
     for (const entry of this.#inFlight.values()) {
       entry.attempt?.stop(0);
+      // What a mask holds back belongs into the log as well.
+      entry.stdout?.end();
+      entry.stderr?.end();
       entry.cleanUp?.();
     }
     this.#inFlight.clear();

@@ -122,6 +122,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       journal.recordLogChunk({ run, time: Date.now(), ...chunk, crc: crc32(bytes) });
     },
     mask,
+    onPartial: () => host.outputWaits(),
     isHeld: (segment) => journal.holdsSegment(run, segment),
     onProblem: (problem) => shared.onProblem(`${problem.message}. ${problem.remedy}`),
     ...(recordedUpTo === undefined ? {} : { recordedUpTo }),

@@ -229,6 +229,11 @@ export class RunHost {
     this.#drained.resolve();
   }
 
+  /** Something is to be written that no event tells of. */
+  outputWaits(): void {
+    this.#flushSoon();
+  }
+
   /** A publication by a task on the run's store. */
   published(channel: string, message: string): void {
     if (this.#isOver) return;

@@ -55,6 +55,8 @@ export interface RunLogOptions {
   now?(): number;
   /** How long an unfinished line (a prompt) may wait; default 200. */
   partialMs?: number;
+  /** An unfinished line has waited for so long and is given out: to be flushed soon. */
+  onPartial?(): void;
 }
 
 export class RunLog {
@@ -295,6 +297,7 @@ export class RunLog {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.flushPartial();
+      this.#options.onPartial?.();
     }, this.#options.partialMs ?? 200).unref();
   }
 

@@ -1,12 +1,24 @@
 // Secrets reach the tasks that name them, and nobody and nothing else: real agent, launcher, workers.
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
+import { mkdtemp, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import type { Config } from "../../agent/config.ts";
+import { giveSecrets } from "../../agent/exec/isolation/attempt/secret-files.ts";
+import { checkPolicy } from "../../agent/policy.ts";
+import { segmentPath } from "../../protocol/state-paths.ts";
 import { AgentRig, artifactOf } from "../agent/agent-rig.ts";
+import { root } from "../rig/cli.ts";
 import { shmFoldersOf } from "../rig/leftovers.ts";
+import { until } from "../rig/until.ts";
 import { commandLinesWith, filesWith, isIn } from "./leaks.ts";
 
 const password = `pw-${randomBytes(12).toString("hex")}`;
@@ -338,4 +350,73 @@ tasks:
   );
   t.ok(found.length > 0, "what looks for them finds that one");
   t.notOk(isIn(rig.said.join("\n"), secrets));
+});
+
+t.test("what an agent that ends has held back is in the log", async (t) => {
+  const { rig, folder } = await withSecrets();
+  await using _ = rig;
+  t.teardown(() => rm(folder, { recursive: true }));
+  // The beginning of the secret, too short to be told from anything else, and too long to be shown.
+  const begun = password.slice(0, 8);
+  await rig.accept(
+    "ends",
+    `dag: ends
+tasks:
+  a: { shell: "printf 'so far: ${begun}'; sleep 100", secrets: { P: db-password } }
+`,
+  );
+  const file = segmentPath(rig.config.stateDir, "ends", 1);
+  await until(
+    "all but that is in the log",
+    () => (existsSync(file) ? readFileSync(file, "utf8") : ""),
+    (text) => text.includes("so far: "),
+  );
+  t.notOk(readFileSync(file, "utf8").includes(begun));
+  await rig.stop();
+  const said = (await rig.log("ends")).filter(({ task }) => task === "a");
+  t.equal(said.map(({ text }) => text).join(""), `so far: ${begun}`);
+});
+
+t.test("code that somebody sends in gets no secret of the node", async (t) => {
+  const { dag } = await artifactOf(
+    'dag: snippet\ntasks: { main: { command: ["true"], secrets: [FROM_ENV] } }',
+  );
+  const config: Parameters<typeof checkPolicy>[0]["config"] = {
+    minIsolation: { file: "none", gateway: "none", cli: "none", snippet: "none" },
+    allowNetwork: "no",
+    allowMounts: [],
+    allowSyscalls: [],
+    dockerImages: {},
+  };
+  const judge = (source: "snippet" | "gateway") =>
+    checkPolicy({ source, document: dag, held: ["none"], config, realPath: () => undefined }).map(
+      ({ code, path }) => `${code} ${path}`,
+    );
+  t.same(judge("snippet"), ["E_DAG_POLICY tasks.main.secrets"]);
+  t.same(judge("gateway"), []);
+});
+
+t.test("a box whose folders lie on a disk gets no file of a secret", async (t) => {
+  // The checkout is on a disk, or the test says nothing.
+  const io = mkdtempSync(join(root, "build/io-"));
+  t.teardown(() => rm(io, { recursive: true }));
+  const { type } = await statfs(io);
+  if (type === 0x0102_1994) {
+    t.pass("the checkout is in memory");
+    return;
+  }
+  const folder = { io, work: io, uid: undefined };
+  const inside = { io: "/io", work: "/work" };
+  const content = Buffer.from(key);
+  const given = await giveSecrets(
+    { folder, inside },
+    { secrets: { env: {}, files: [{ variable: "KEY", content }] } },
+  );
+  t.match(given.problem, { kind: "refused", detail: /lies on a disk/ });
+  t.same(readdirSync(io), []);
+  const variables = await giveSecrets(
+    { folder, inside },
+    { secrets: { env: { A: "b" }, files: [] } },
+  );
+  t.same(variables, { env: { A: "b" } });
 });

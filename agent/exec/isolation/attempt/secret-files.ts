@@ -1,9 +1,15 @@
 // Secrets that a task in a box is given as files: beside its working folder, for its user alone, in
 // memory, and gone with the box.
 import { statfs } from "node:fs/promises";
-import type { Box } from "../box.ts";
+import type { Box, BoxFolder } from "../box.ts";
 import { type InputProblem, writeIoFile } from "../files/input-files.ts";
 import type { SandboxSpec } from "../sandbox-spec.ts";
+
+/** Of a box. */
+interface Places {
+  folder: Pick<BoxFolder, "io" | "uid">;
+  inside: Box["inside"];
+}
 
 type Given =
   | { env: Readonly<Record<string, string>> | undefined; problem?: undefined }
@@ -13,7 +19,7 @@ const memoryFileSystems: ReadonlySet<number> = new Set([0x0102_1994, 0x8584_58f6
 
 /** What the task's environment gets: values, and the paths of the files, which are there by then. */
 export async function giveSecrets(
-  { folder, inside }: Box,
+  { folder, inside }: Places,
   { secrets }: Pick<SandboxSpec, "secrets">,
 ): Promise<Given> {
   if (secrets === undefined || secrets.files.length === 0) return { env: secrets?.env };
