@@ -60,6 +60,8 @@ export interface AgentOptions {
   onRunFinished?(run: string, outcome: RunOutcome, summary: RunSummary): void;
   /** The master will not have this node. */
   onRefused?(code: string, detail: string): void;
+  /** The journal is damaged and cannot be written: the agent has to be started again. */
+  onDamaged?(): void;
   /** The master or a signal asked for a drain, which is done. */
   onDrained?(): void;
 }
@@ -224,6 +226,7 @@ export class Agent {
         this.#link?.notify(this.#journal.outboxDepth());
         this.#tellLink();
       },
+      damaged: () => options.onDamaged?.(),
     });
     this.#journal.onSegmentDropping = (run, segment) => {
       if (this.#current?.host.run === run) this.#current.log.leaveSegment(segment);

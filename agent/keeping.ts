@@ -25,11 +25,15 @@ export interface KeepingOptions {
   sandboxes(): Health["sandboxes"];
   /** Everything that was buffered is in the journal. */
   committed(): void;
+  /** The journal is damaged for good: only a start of the agent can set it aside. */
+  damaged(): void;
 }
 
 /** Between two tries at what the state folder does not take. */
 export const retryMs = 1000;
 const maintenanceMs = 200;
+/** A bad moment of the disk looks like damage, too; after so many tries it is damage. */
+const corruptTries = 10;
 
 /** What can stand in the way; each is said once, and once that it is over. */
 export type Obstacle = "journal" | "sync" | "log" | "files" | "run" | "reserve" | "outbox" | "link";
@@ -44,6 +48,7 @@ export class Keeping {
   #health: NodeJS.Timeout | undefined;
   #retry: NodeJS.Timeout | undefined;
   #maintenance: NodeJS.Timeout | undefined;
+  #corruptTries = 0;
   #isDropping = false;
   #isEnding = false;
   #isClosed = false;
@@ -118,6 +123,8 @@ export class Keeping {
       const [diagnostic] = committed.diagnostics;
       const text = `${diagnostic?.code}: ${diagnostic?.message} (${diagnostic?.remedy})`;
       this.obstacle("journal", text);
+      this.#corruptTries = diagnostic?.code === "E_STATE_CORRUPT" ? this.#corruptTries + 1 : 0;
+      if (this.#corruptTries === corruptTries) this.#options.damaged();
     }
     if (!committed.ok || this.isTight) {
       this.#retry ??= setTimeout(() => {
@@ -127,6 +134,7 @@ export class Keeping {
       }, retryMs);
     }
     if (!committed.ok) return false;
+    this.#corruptTries = 0;
     this.obstacle("journal", undefined);
     if (this.#untold.length > 0) {
       const untold = this.#untold;

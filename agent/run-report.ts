@@ -265,7 +265,10 @@ export class RunReport {
       } catch (error) {
         if (!(error instanceof CopyFailed)) throw error;
         isStuck = true;
-        this.#options.stuck(`E_STATE_IO: a result or artifact cannot be kept: ${error.message}`);
+        const code = /ENOSPC|EDQUOT/.test(error.message) ? "E_STATE_FULL" : "E_STATE_IO";
+        this.#options.stuck(
+          `${code}: a result or artifact cannot be kept: ${error.message} (Free space on that file system or check the disk; it is tried again.)`,
+        );
         await delay(retryMs, undefined, { ref: false });
       }
     }

@@ -57,6 +57,10 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
       log.say("info", `run ${run} ${outcome.kind}`);
       if (run === ownRun && exitsAfter(config)) ended.resolve(exitCodeOf(outcome));
     },
+    onDamaged: () => {
+      log.say("fatal", "the journal is damaged: the agent ends, its next start sets it aside");
+      ended.resolve(exitCodes.state);
+    },
     onRefused: (code, detail) => {
       // Nothing will change by itself, and nothing is left to do here once open runs have ended.
       const isIdle = started.ok && started.value.openRuns().length === 0;
