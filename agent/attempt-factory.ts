@@ -166,9 +166,7 @@ export class AttemptFactory {
     const scope = this.#scope(instance, attempt);
     const { run } = task;
     const given = this.#options.secrets?.of(task);
-    if (typeof given === "string") {
-      return { ok: false, failure: { reason: "backend", backend: "local", detail: given } };
-    }
+    if (typeof given === "string") return cannotGive(given);
     if (needsSandbox(task)) {
       return this.#makeSandboxed({ instance, attempt, scope, gpus, given });
     }
@@ -187,6 +185,7 @@ export class AttemptFactory {
     const stdinPath = join(folders.shm, `${key}.stdin`);
     if (stdin.value !== undefined) writeFileSync(stdinPath, stdin.value, { mode: 0o600 });
     const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
+    if (typeof secret === "string") return cannotGive(secret);
     const process: ProcessSpec = {
       argv: argv.value,
       env: {
@@ -262,6 +261,7 @@ export class AttemptFactory {
     if ("item" in item) item.item = escapeRefs(item.item);
     const key = `${state.keyOf(instance)}#${attempt}`;
     const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
+    if (typeof secret === "string") return cannotGive(secret);
     const hasOwn = plan.env.length > 0 || gpus !== undefined || secret !== undefined;
     return {
       ok: true,
@@ -463,6 +463,10 @@ function worldProblem(error: unknown): string {
   if (error instanceof RangeError) return "a value is nested too deeply or is too large";
   if (error instanceof Error && "syscall" in error) return error.message;
   throw error;
+}
+
+function cannotGive(detail: string): Made {
+  return { ok: false, failure: { reason: "backend", backend: "local", detail } };
 }
 
 function badTemplate(detail: string): Made {

@@ -3,6 +3,7 @@
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { isOfDeadOwner } from "./outside.ts";
+import { isOwnFolder, isTaken } from "./own-folder.ts";
 import { isReachable } from "./sandbox-python.ts";
 
 const fallbacks = ["/run", "/tmp"];
@@ -11,15 +12,16 @@ const prefix = "edgedag.boxes-";
 /** `tag`: that of `outsidePrefix`. As root other users must get there. */
 export function boxesFolder(runtimeDir: string, tag: string): string {
   const known = [runtimeDir, ...fallbacks].map((parent) => join(parent, nameOf(tag)));
-  const earlier = known.find((folder) => existsSync(folder));
+  const earlier = known.find(isOwnFolder);
   if (earlier !== undefined) return earlier;
-  const parent = [runtimeDir, ...fallbacks].find(isUsable) ?? runtimeDir;
+  const parents = [runtimeDir, ...fallbacks].filter((path) => !isTaken(join(path, nameOf(tag))));
+  const parent = parents.find(isUsable) ?? runtimeDir;
   return join(parent, nameOf(tag));
 }
 
 /** An earlier agent of this state had sandboxes, and has not taken them all away. */
 export function hasLeftBoxes(runtimeDir: string, tag: string): boolean {
-  return [runtimeDir, ...fallbacks].some((parent) => existsSync(join(parent, nameOf(tag))));
+  return [runtimeDir, ...fallbacks].some((parent) => isOwnFolder(join(parent, nameOf(tag))));
 }
 
 /** Those of one-off agents that were killed: nobody comes back for them. */
@@ -29,6 +31,7 @@ export function abandonedBoxes(runtimeDir: string): string[] {
     if (!existsSync(parent)) continue;
     for (const name of readdirSync(parent)) {
       if (!name.startsWith(prefix) || !isOfDeadOwner(name.slice(prefix.length))) continue;
+      if (!isOwnFolder(join(parent, name))) continue;
       found.push(join(parent, name));
     }
   }

@@ -4,6 +4,7 @@ import { hash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Result } from "../protocol/diagnostic.ts";
+import { isOwnFolder } from "./own-folder.ts";
 
 const sharedMemory = "/dev/shm";
 /** Characters of the longest socket name below the runtime folder. */
@@ -52,7 +53,8 @@ function removeStale(
 ): void {
   for (const name of readdirSync(parent)) {
     const isOurs = name.startsWith(prefix) && !wanted.has(name);
-    if (isOurs || isOfDeadProcess(name)) {
+    // Anybody may have made a folder of such a name, and could lead us elsewhere while we remove it.
+    if ((isOurs || isOfDeadProcess(name)) && isOwnFolder(join(parent, name))) {
       rmSync(join(parent, name), { recursive: true, force: true });
     }
   }

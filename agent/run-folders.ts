@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { runDir, runObjectsDir } from "../protocol/state-paths.ts";
+import { isTaken } from "./own-folder.ts";
 import { secretFileEnding } from "./secrets/run-secrets.ts";
 
 export interface RunFolders {
@@ -32,7 +33,9 @@ const leftEndings = [".result", ".stdin", secretFileEnding];
 /** Creates what is missing; what an earlier start of the same run left stays. */
 export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOptions): RunFolders {
   const root = runDir(stateDir, run);
-  const shmRoot = existsSync("/dev/shm") ? "/dev/shm" : join(root, "shm");
+  // One of this name that is somebody else's is left alone.
+  const isShared = existsSync("/dev/shm") && !isTaken(join("/dev/shm", shmName));
+  const shmRoot = isShared ? "/dev/shm" : join(root, "shm");
   const folders: RunFolders = {
     root,
     isNew: !existsSync(join(root, "work")),

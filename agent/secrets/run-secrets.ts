@@ -1,6 +1,6 @@
 // The secrets of one run: read once, given to the tasks that name them, and taken out of everything
 // that tasks hand on. The only place that keeps values; they are in no spec longer than an attempt.
-import { closeSync, constants, existsSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { DagDocument, TaskAttributes } from "../../protocol/dag.ts";
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
@@ -97,13 +97,16 @@ export const secretFileEnding = ".secret";
 
 /**
  * Writes the files of an attempt at level none; `env` gets their paths. `remove` takes them away.
- * The folder is in memory, and of the agent's user alone.
+ * The folder is of the agent's user alone. A text: why there can be none.
  */
 export function writeSecretFiles(
   { env, files }: GivenSecrets,
   folder: string,
   attemptKey: string,
-): { env: { [variable: string]: string }; remove(): void } {
+): { env: { [variable: string]: string }; remove(): void } | string {
+  if (files.length > 0 && !isInMemory(folder)) {
+    return `a secret cannot be a file: ${folder} lies on a disk; ask for a variable`;
+  }
   const all = { ...env };
   const paths: string[] = [];
   const remove = () => {
@@ -122,6 +125,12 @@ export function writeSecretFiles(
     }
   }
   return { env: all, remove };
+}
+
+const memoryFileSystems: ReadonlySet<number> = new Set([0x0102_1994, 0x8584_58f6]); // tmpfs, ramfs
+
+export function isInMemory(folder: string): boolean {
+  return memoryFileSystems.has(statfsSync(folder).type);
 }
 
 function writeNew(path: string, content: Buffer): void {

@@ -11,12 +11,14 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { boxesFolder } from "../../agent/boxes-folder.ts";
-import { outsideTag } from "../../agent/outside.ts";
+import { outsidePrefix, outsideTag } from "../../agent/outside.ts";
+import { AgentRig } from "../agent/agent-rig.ts";
 import { isRoot } from "../isolation/isolation-rig.ts";
 import { Box } from "../rig/box.ts";
 import { root } from "../rig/cli.ts";
@@ -263,3 +265,52 @@ ${strangers.join("")}`),
     t.same(report.tasks.seccomp?.result, []);
   },
 );
+
+t.test("what a stranger has put in the way is neither used nor removed", { skip }, async (t) => {
+  await using rig = await AgentRig.start({ levels: ["subprocess"] });
+  // The agent is started again on the same folders, which everybody may write now.
+  await rig.stop();
+  chmodSync(rig.dir, 0o1777);
+  const { stateDir } = rig.config;
+  const tag = outsideTag(stateDir, false);
+  const prefix = outsidePrefix(stateDir, false);
+  const squatted = [
+    boxesFolder(rig.dir, tag),
+    join(rig.dir, `edgedag.boxes-${tag}`),
+    join(rig.dir, `${prefix}XYZ`),
+    join(rig.dir, "edgedag-p4194000.1-x"),
+    `/dev/shm/${prefix}squatted`,
+  ];
+  t.teardown(() => {
+    for (const path of squatted) rmSync(path, { recursive: true, force: true });
+  });
+  const made = squatted.filter((path) => !existsSync(path));
+  for (const path of made) {
+    mkdirSync(join(path, "mine"), { recursive: true });
+    for (const part of [path, join(path, "mine")]) {
+      chownSync(part, nobody, nobody);
+      chmodSync(part, 0o777);
+    }
+  }
+  await rig.begin();
+  await rig.accept(
+    "squatted",
+    `dag: squatted
+tasks:
+  box: { command: [pwd], isolation: subprocess, timeout: 20s }
+  large: { python: { code: "def main(): return ['x' * 200000]" } }
+  folder: { shell: "echo $EDGEDAG_SHM; cat", stdin: "hello" }
+`,
+  );
+  const { outcome } = await rig.end("squatted");
+  t.same(outcome, { kind: "succeeded" }, rig.said.join("\n"));
+  const said = (await rig.log("squatted")).map(({ text }) => text ?? "");
+  for (const path of made) {
+    t.same(readdirSync(path), ["mine"], `${path} is as it was`);
+    t.notOk(
+      said.some((text) => text.includes(path)),
+      `${path} was not used`,
+    );
+  }
+  await rig.stop();
+});

@@ -1,7 +1,7 @@
 // Folders of boxes on the host: numbered slots below one folder, each with a user of its own and,
 // where we are root, a tmpfs of limited size, so that a task can fill neither the disk nor its
 // neighbour's folder. Mounts are made by the launcher; the pool takes slots and gives them back.
-import { readFileSync, statSync } from "node:fs";
+import { lstatSync, readFileSync, statSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, rm, rmdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { TmpfsMounter, TmpfsSize } from "../../launcher/process.ts";
@@ -30,6 +30,7 @@ export class BoxFolders {
   /** Throws BoxError when boxes could not reach their folders. */
   static async open(options: BoxFoldersOptions): Promise<BoxFolders> {
     await mkdir(options.root, { recursive: true, mode: 0o711 });
+    checkOwner(options.root);
     if (options.uidBase !== undefined) {
       await chmod(options.root, 0o711);
       checkReach(options.root);
@@ -198,6 +199,16 @@ export function mountsBelow(root: string): string[] {
     if (path?.startsWith(`${root}/`)) found.push(path);
   }
   return found.reverse();
+}
+
+/** Whoever owns the folder could put others in the places of those below it. */
+function checkOwner(root: string): void {
+  const stat = lstatSync(root);
+  if (stat.isDirectory() && stat.uid === process.geteuid?.() && (stat.mode & 0o022) === 0) return;
+  throw new BoxError(
+    `${root} is not a folder of the agent's own`,
+    `Remove it, or set EDGEDAG_RUNTIME to a folder that only the agent may write.`,
+  );
 }
 
 /** Users of boxes must be able to pass through every folder above theirs. */
