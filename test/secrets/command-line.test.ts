@@ -1,8 +1,8 @@
 // Secrets with the real command line: a service and its master, a kill -9 with a restart, and the
 // agent's own settings, which are no secrets for tasks.
 import { randomBytes } from "node:crypto";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { exitCodes } from "../../protocol/exit-codes.ts";
@@ -118,7 +118,12 @@ tasks:
 
 t.test("a node refuses a run that names what it does not have, and says so", async (t) => {
   await using box = await Box.create();
+  // Its folder is as systemd makes it.
+  await mkdir(box.path("master"), { mode: 0o755 });
   const master = await RealMaster.start(box);
+  for (const name of readdirSync(box.path("master")).filter((file) => file.includes(".db"))) {
+    t.equal(statSync(join(box.path("master"), name)).mode & 0o077, 0, name);
+  }
   await box.write("keys/token", token);
   const tokenFile = box.path("keys/token");
   const env = {

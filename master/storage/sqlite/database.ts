@@ -5,6 +5,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { migrations } from "./migrations.ts";
+import { closeToOthers } from "./private-files.ts";
 
 export type OpenedDatabase =
   | { ok: true; database: DatabaseSync }
@@ -22,6 +23,7 @@ export function openDatabase(folder: string): OpenedDatabase {
     database.exec("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
     // 16 MiB between checkpoints, 32 MiB of cache.
     database.exec("PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -32768;");
+    closeToOthers(path);
     const problem = migrate(database, migrations);
     if (problem === undefined) return { ok: true, database };
     database.close();

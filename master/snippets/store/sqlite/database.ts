@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { migrate } from "../../../storage/sqlite/database.ts";
+import { closeToOthers } from "../../../storage/sqlite/private-files.ts";
 import { migrations } from "./migrations.ts";
 import type { Problem } from "./problems.ts";
 
@@ -25,6 +26,7 @@ export function openSnippets(folder: string, durability: Durability): OpenedSnip
     // 16 MiB between checkpoints, 32 MiB of cache; a log that grew by one large end shrinks again.
     database.exec("PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -32768;");
     database.exec("PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;");
+    if (path !== ":memory:") closeToOthers(path);
     const problem = migrate(database, migrations);
     if (problem === undefined) return { ok: true, database };
     database.close();
