@@ -18,7 +18,10 @@ export function shellPlaceProblem(script: string): string | undefined {
 
 class Scan {
   readonly #script: string;
+  readonly #lastTemplate: number;
   #at = 0;
+  /** The first template at or behind the place that was asked last. */
+  #nextTemplate = -1;
   readonly #stack: Context[] = ["plain"];
   readonly #hereDocuments: { delimiter: string; stripsTabs: boolean }[] = [];
   #isWordStart = true;
@@ -29,10 +32,11 @@ class Scan {
 
   constructor(script: string) {
     this.#script = script;
+    this.#lastTemplate = script.lastIndexOf(templateMark);
   }
 
   run(): string | undefined {
-    while (this.#at < this.#script.length) {
+    while (this.#at <= this.#lastTemplate) {
       const context = this.#stack.at(-1) ?? "plain";
       const problem =
         context === "double"
@@ -171,8 +175,12 @@ class Scan {
   #skipTo(end: string, otherwise: string): string | undefined {
     const found = this.#script.indexOf(end, this.#at);
     const stop = found === -1 ? this.#script.length : found;
-    const template = this.#script.indexOf(templateMark, this.#at);
-    if (template !== -1 && template < stop) return otherwise;
+    // Looked for once, not once a quote: a script may hold very many quotes.
+    if (this.#nextTemplate < this.#at) {
+      this.#nextTemplate = this.#script.indexOf(templateMark, this.#at);
+      if (this.#nextTemplate === -1) this.#nextTemplate = this.#script.length;
+    }
+    if (this.#nextTemplate < stop) return otherwise;
     this.#at = stop;
     return undefined;
   }
