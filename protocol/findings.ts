@@ -7,6 +7,9 @@ export type PathSegment = string | number;
 
 /** More findings than this help nobody; the last diagnostic then says how many were left out. */
 const maxFindings = 1000;
+/** Names of the document stand in paths and sentences; a name may be as long as the document. */
+const maxTextLength = 4000;
+const maxSegmentLength = 200;
 
 export class Findings {
   readonly #seen = new Set<string>();
@@ -14,14 +17,15 @@ export class Findings {
   #omitted = 0;
 
   add(code: DagCode, path: string, message: string, remedy: string): void {
-    const identity = `${code}\n${path}\n${message}`;
+    const finding = { code, path: cut(path), message: cut(message), remedy: cut(remedy) };
+    const identity = `${code}\n${finding.path}\n${finding.message}`;
     if (this.#seen.has(identity)) return;
     if (this.#list.length >= maxFindings) {
       this.#omitted++;
       return;
     }
     this.#seen.add(identity);
-    this.#list.push({ code, path, message, remedy });
+    this.#list.push(finding);
   }
 
   get isEmpty(): boolean {
@@ -66,12 +70,17 @@ const plainKey = /^[A-Za-z0-9_$-]+$/;
 /** `["tasks", "a", "needs", 1]` to `tasks.a.needs[1]`. */
 export function pathText(segments: readonly PathSegment[]): string {
   let text = "";
-  for (const segment of segments) {
+  for (const whole of segments) {
+    const segment = typeof whole === "number" ? whole : cut(whole, maxSegmentLength);
     if (typeof segment === "number") text += `[${segment}]`;
     else if (!plainKey.test(segment)) text += `[${JSON.stringify(segment)}]`;
     else text += text === "" ? segment : `.${segment}`;
   }
   return text;
+}
+
+function cut(text: string, longest = maxTextLength): string {
+  return text.length > longest ? `${text.slice(0, longest - 3)}...` : text;
 }
 
 /** Text of a user inside a message: quoted, one line, bounded. */
