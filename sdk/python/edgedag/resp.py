@@ -49,25 +49,32 @@ class Reader:
 
     def reply(self) -> Any:
         """The next reply: bytes, int, float, bool, None, list or dict; an error is returned."""
+        try:
+            return self._reply()
+        except (ValueError, TypeError, RecursionError) as error:
+            # No number, a list as the name of a member, nested deeper than there is stack.
+            raise StoreUnreachable("the store has sent what is no reply: %s" % error) from None
+
+    def _reply(self) -> Any:
         line = self._line()
         kind, text = line[:1], line[1:]
         if kind == b"$" or kind == b"=":
             if text == b"-1":
                 return None
-            data = self._exactly(int(text) + 2)[:-2]
+            data = self._exactly(_count(text) + 2)[:-2]
             return data[4:] if kind == b"=" else data
         if kind == b"+" or kind == b"(":
             return text if kind == b"+" else int(text)
         if kind == b":":
             return int(text)
         if kind == b"*" or kind == b"~" or kind == b">":
-            return None if text == b"-1" else [self.reply() for _ in range(int(text))]
+            return None if text == b"-1" else [self._reply() for _ in range(_count(text))]
         if kind == b"-":
             return StoreError(text.decode("utf-8", "replace"))
         if kind == b"!":
-            return StoreError(self._exactly(int(text) + 2)[:-2].decode("utf-8", "replace"))
+            return StoreError(self._exactly(_count(text) + 2)[:-2].decode("utf-8", "replace"))
         if kind == b"%":
-            return {_name(self.reply()): self.reply() for _ in range(int(text))}
+            return {_name(self._reply()): self._reply() for _ in range(_count(text))}
         if kind == b"_":
             return None
         if kind == b"#":
@@ -102,6 +109,13 @@ class Reader:
             parts.append(data)
             count -= len(data)
         self._rest = b"".join(parts)
+
+
+def _count(text: bytes) -> int:
+    """How many bytes or elements follow. Less than none would move the reader backwards, for ever."""
+    if not text.isdigit():
+        raise ValueError("%r is no count" % text[:40])
+    return int(text)
 
 
 def _name(key: Any) -> Any:
