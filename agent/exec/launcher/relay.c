@@ -66,7 +66,7 @@ void relay_send(struct task *t, const uint8_t *p, size_t n) {
   if (n == 0) t->is_relay_closing = 1;
   if (t->pending.end - t->pending.start + t->room + n > WINDOW_BYTES)
     die("the agent sent more than a window into the channel of process %u", t->id);
-  memcpy(reserve(&t->pending, n), p, n);
+  if (n > 0) memcpy(reserve(&t->pending, n), p, n); /* the buffer of a fresh task is no memory yet */
   t->pending.end += n;
   if (!t->waits_relay) relay_flush(t);
   tell_room(t);
