@@ -88,10 +88,11 @@ export function formatLine(line: LogLine, colour: boolean): string {
   const at = new Date(line.time);
   const digits = (value: number, length = 2) => String(value).padStart(length, "0");
   const time = `${digits(at.getHours())}:${digits(at.getMinutes())}:${digits(at.getSeconds())}.${digits(at.getMilliseconds(), 3)}`;
-  const source = line.source === "agent" ? "agent" : `${line.task}#${line.attempt}`;
+  const source = line.source === "agent" ? "agent" : printable(`${line.task}#${line.attempt}`);
   const stream = line.stream === undefined ? line.level : streamWords[line.stream];
-  const fields = line.fields === undefined ? "" : ` ${JSON.stringify(line.fields)}`;
-  const text = line.text === undefined ? `(base64) ${line.base64}` : printable(line.text);
+  const fields = line.fields === undefined ? "" : ` ${printable(JSON.stringify(line.fields))}`;
+  const text =
+    line.text === undefined ? printable(`(base64) ${line.base64}`) : printable(line.text);
   const mark = line.cut ? " …" : "";
   const head = `${time} ${source} ${stream} |`;
   const body = `${text}${fields}${mark}`;
@@ -134,16 +135,40 @@ function parseLines(bytes: Buffer): LogLine[] {
 /** A damaged line is shown as what it is: the reader is often the one who looks for the damage. */
 function parseLine(text: string): LogLine {
   try {
-    // Written by RunLog.
-    return JSON.parse(text) as LogLine;
+    const line: unknown = JSON.parse(text);
+    if (isLine(line)) return line;
   } catch (error) {
     if (!(error instanceof SyntaxError)) {
       throw error;
     }
-    const fields = { damaged: true };
-    return { time: 0, seq: 0, source: "agent", level: "error", text: text.slice(0, 1_000), fields };
   }
+  const fields = { damaged: true };
+  return { time: 0, seq: 0, source: "agent", level: "error", text: text.slice(0, 1_000), fields };
 }
+
+/** Damage can leave JSON that is no line: all that is looked at here must be what it says. */
+function isLine(value: unknown): value is LogLine {
+  if (typeof value !== "object" || value === null) return false;
+  // Every member is looked at before it counts as one.
+  const { time, seq, source, level, task, stream, text, base64, fields } = value as {
+    [name in keyof LogLine]: unknown;
+  };
+  return (
+    typeof time === "number" &&
+    Math.abs(time) <= latestTime &&
+    typeof seq === "number" &&
+    (source === "agent" || (source === "task" && typeof task === "string")) &&
+    typeof level === "string" &&
+    Object.hasOwn(colours, level) &&
+    (task === undefined || typeof task === "string") &&
+    (stream === undefined || (typeof stream === "string" && Object.hasOwn(streamWords, stream))) &&
+    (text === undefined ? typeof base64 === "string" : typeof text === "string") &&
+    (fields === undefined || (typeof fields === "object" && fields !== null))
+  );
+}
+
+/** Of a Date. */
+const latestTime = 8.64e15;
 
 /** Undefined when it was dropped for the bound of the log since the folder was read. */
 async function openSegment(path: string): Promise<FileHandle | undefined> {
