@@ -2,8 +2,12 @@
 // a sentence. Parsing, `--help` and the README all come from the rows. Pure: the environment and
 // the reader of secret files are passed in.
 import type { Diagnostic, Result } from "./diagnostic.ts";
+import { quoted } from "./findings.ts";
 import { nearest } from "./nearest.ts";
 import { parseDuration, parseSize } from "./units.ts";
+
+/** A reason may name what is wrong, and a value may be very long. */
+const longestReason = 2000;
 
 export type Parsed<T> = { value: T } | { wrong: string };
 
@@ -60,11 +64,11 @@ export function readEnv<C extends object>(
     const parsed = row.parse(text);
     if ("value" in parsed) entries.push([key, parsed.value]);
     else {
-      const shown = row.secret ? "its value" : JSON.stringify(text);
+      const shown = row.secret ? "its value" : quoted(text);
       diagnostics.push({
         code: "E_CONFIG_VALUE",
         path: row.name,
-        message: `${shown} is not accepted: ${parsed.wrong}`,
+        message: `${shown} is not accepted: ${parsed.wrong.slice(0, longestReason)}`,
         remedy: `${row.about} Default: ${row.shown}.`,
       });
     }
@@ -125,7 +129,7 @@ function unknownNames(env: EnvSource["env"], names: ReadonlySet<string>): string
     )
     .map((name) => {
       const near = nearest(name, [...names]);
-      return `${name} is not a known variable${near === undefined ? "" : `; did you mean ${near}?`}`;
+      return `${name.slice(0, 200)} is not a known variable${near === undefined ? "" : `; did you mean ${near}?`}`;
     });
 }
 
