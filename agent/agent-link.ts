@@ -78,6 +78,8 @@ export function startLink(options: AgentLinkOptions): Link {
       wantsRuns: true,
       snippetSlots: options.snippets === undefined ? 0 : config.snippetSlots,
       heartbeatMs: config.heartbeatMs,
+      uplink: { bytesPerSecond: config.uplinkBytes, framesPerSecond: config.uplinkFrames },
+      compress: config.uplinkCompression === "on",
       stateDir: config.stateDir,
       status: options.status,
     },

@@ -207,6 +207,7 @@ export class Agent {
       commit: () => this.#keeping.commit(),
       whenKept: (told) => this.#keeping.whenKept(told),
       obstacle: (what, problem) => this.#keeping.obstacle(what, problem),
+      sentBytes: () => this.#link?.sentBytes,
       mayWriteLog: () => !this.#keeping.isTight,
       segmentGone: (run, segment) => this.#journal.segmentGone(run, segment),
       onProblem: (text) => options.say("warn", text),

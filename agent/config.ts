@@ -29,6 +29,9 @@ export interface Config extends SandboxConfig {
   enrollToken: string;
   keyRotationMs: number;
   heartbeatMs: number;
+  uplinkBytes: number;
+  uplinkFrames: number;
+  uplinkCompression: "on" | "off";
   labels: { [name: string]: string };
   slots: number;
   snippetSlots: number;
@@ -162,6 +165,27 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: 10_000,
       shown: "10s",
       about: "Interval of heartbeats.",
+    },
+    uplinkBytes: {
+      name: "EDGEDAG_UPLINK_BYTES",
+      parse: size({ minBytes: 0, maxBytes: tebibyte }),
+      fallback: 0,
+      shown: "0: no limit",
+      about: "Bytes a second to the master, WebSocket framing included, such as 16KiB.",
+    },
+    uplinkFrames: {
+      name: "EDGEDAG_UPLINK_FRAMES",
+      parse: integer(0, 1_000_000),
+      fallback: 0,
+      shown: "0: no limit",
+      about: "WebSocket frames a second to the master.",
+    },
+    uplinkCompression: {
+      name: "EDGEDAG_UPLINK_COMPRESSION",
+      parse: oneOf("on", "off"),
+      fallback: "on",
+      shown: "on",
+      about: "Compresses frames of 1 KiB and more, where the master reads that.",
     },
     labels: {
       name: "EDGEDAG_LABELS",

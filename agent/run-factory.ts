@@ -64,6 +64,8 @@ export interface SharedParts {
   /** Calls when all that was appended is in the journal, with EDGEDAG_DURABILITY=power on the disk. */
   whenKept(told: () => void): void;
   obstacle(what: Obstacle, problem: string | undefined): void;
+  /** Bytes that went to the master since the start; undefined without a master. */
+  sentBytes(): number | undefined;
   /** False: what is left of the disk is for results. */
   mayWriteLog(): boolean;
   /** The file of a segment is gone, though the master has not all of it. */
@@ -187,6 +189,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     commitForGood: () => shared.commit() && (!isPower || journal.syncNow().ok),
     logStuck: (problem) => shared.obstacle("log", problem),
     keepsFilesFirst: isPower,
+    sentBytes: shared.sentBytes,
     whenKept: shared.whenKept,
     finished: ends.finished,
     broken: ends.broken,

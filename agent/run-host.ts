@@ -52,6 +52,8 @@ export interface RunHostOptions {
   logStuck(problem: string | undefined): void;
   /** EDGEDAG_DURABILITY=power: a result counts only when it is on the disk, large ones too. */
   keepsFilesFirst: boolean;
+  /** Bytes that went to the master since the agent's start; undefined without a master. */
+  sentBytes(): number | undefined;
   /** Calls when all that was appended is kept. */
   whenKept(told: () => void): void;
   /** The run has its outcome and everything about it is in the journal. */
@@ -79,6 +81,7 @@ export class RunHost {
   #quiet: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #startedAt: number;
+  readonly #sentBytesAtStart: number;
   #saidWrong = 0;
   #isBegun = false;
   #isHeldBack = false;
@@ -89,6 +92,7 @@ export class RunHost {
   constructor(options: RunHostOptions) {
     this.#options = options;
     this.#startedAt = options.now();
+    this.#sentBytesAtStart = options.sentBytes() ?? 0;
     const { state, factory, executor, log, gpus, mask, work, now, random } = options;
     this.#flights = new Flights({
       state,
@@ -589,6 +593,7 @@ export class RunHost {
   }
 
   #summary(): RunSummary {
+    const sent = this.#options.sentBytes();
     const { succeeded, failed, skipped, cancelled, attempts, total } = this.state.counts;
     const p50 = this.#flights.gaps.at(0.5);
     const p99 = this.#flights.gaps.at(0.99);
@@ -602,6 +607,7 @@ export class RunHost {
       wallMs: Math.round(this.#options.now() - this.#startedAt),
       ...(p50 === undefined ? {} : { interTaskP50Ms: round3(p50) }),
       ...(p99 === undefined ? {} : { interTaskP99Ms: round3(p99) }),
+      ...(sent === undefined ? {} : { uplinkBytes: sent - this.#sentBytesAtStart }),
     };
   }
 }

@@ -99,6 +99,9 @@ export class RunView {
     if (p50 !== undefined && p99 !== undefined) {
       this.#line(`  from a task's end to the next one's start: median ${p50} ms, p99 ${p99} ms`);
     }
+    if (summary.uplinkBytes !== undefined) {
+      this.#line(`  sent to the master meanwhile: ${summary.uplinkBytes} bytes`);
+    }
   }
 
   #ended(task: string, outcome: Outcome, wallMs?: number): void {

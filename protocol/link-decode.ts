@@ -104,8 +104,9 @@ function otherVersion(frame: JsonObject): Diagnostic | undefined {
 function readAgentToMaster(frame: JsonObject, findings: Findings): AgentToMaster | Diagnostic {
   switch (frame.type) {
     case "records":
+    case "early":
       return {
-        type: "records",
+        type: frame.type,
         records: readList(frame, "records", "", findings).map((record, index) =>
           readRecord(record, index, findings),
         ),
@@ -121,6 +122,9 @@ function readAgentToMaster(frame: JsonObject, findings: Findings): AgentToMaster
         loopLagMs: readNumber(frame, "loopLagMs", "", findings),
       };
       if (frame.slots !== undefined) heartbeat.slots = readCount(frame, "slots", "", findings);
+      if (frame.sentBytes !== undefined) {
+        heartbeat.sentBytes = readCount(frame, "sentBytes", "", findings);
+      }
       if (frame.sandboxes !== undefined) {
         heartbeat.sandboxes = readSandboxes(frame, findings);
       }
@@ -250,7 +254,11 @@ function readRunsProgress(frame: JsonObject, findings: Findings) {
 function readMasterToAgent(frame: JsonObject, findings: Findings): MasterToAgent | Diagnostic {
   switch (frame.type) {
     case "ack":
-      return { type: "ack", seq: readCount(frame, "seq", "", findings) };
+      return {
+        type: "ack",
+        seq: readCount(frame, "seq", "", findings),
+        ...(frame.early === undefined ? {} : { early: readCount(frame, "early", "", findings) }),
+      };
     case "welcome":
       return (
         otherVersion(frame) ?? {
@@ -263,6 +271,8 @@ function readMasterToAgent(frame: JsonObject, findings: Findings): MasterToAgent
           ...(frame.nextKey === undefined
             ? {}
             : { nextKey: readPattern(frame, "nextKey", "", findings, keyPattern) }),
+          ...(frame.lanes === true ? { lanes: true } : {}),
+          ...(frame.deflate === true ? { deflate: true } : {}),
         }
       );
     case "challenge":

@@ -45,6 +45,8 @@ export function readRecord(value: Json, index: number, findings: Findings): Link
       if (value.final === true) record.final = true;
       return record;
     }
+    case "sent-early":
+      return { type: "sent-early", ...base };
     case "attempt-started":
       return { type: "attempt-started", ...base, ...readAttempt(value, at, findings) };
     case "task-finished":
@@ -164,7 +166,7 @@ function readSummary(record: JsonObject, parent: string, findings: Findings): Ru
     attempts: readCount(from, "attempts", at, findings),
     wallMs: readNumber(from, "wallMs", at, findings),
   };
-  for (const name of ["interTaskP50Ms", "interTaskP99Ms"] as const) {
+  for (const name of ["interTaskP50Ms", "interTaskP99Ms", "uplinkBytes"] as const) {
     if (from[name] !== undefined) summary[name] = readNumber(from, name, at, findings);
   }
   return summary;

@@ -94,6 +94,8 @@ export type LinkRecord = RecordBase &
     | { type: "run-finished"; outcome: RunOutcome; summary: RunSummary }
     /** In place of a record that the node can no longer read; whose it was is not known, `run` says nothing. */
     | { type: "records-lost"; detail: string }
+    /** In place of a record that the master has stored early, on this connection. */
+    | { type: "sent-early" }
   );
 
 export interface RunSummary {
@@ -107,6 +109,8 @@ export interface RunSummary {
   /** From a task's end to the start of its successor, milliseconds. */
   interTaskP50Ms?: number;
   interTaskP99Ms?: number;
+  /** Bytes that the node sent to its master while the run went on; absent without a master. */
+  uplinkBytes?: number;
 }
 
 export type AgentToMaster =
@@ -147,8 +151,12 @@ export type AgentToMaster =
       slots?: number;
       /** Absent where no sandbox was asked for yet. */
       sandboxes?: SandboxPool[];
+      /** Bytes on the wire to the master since the agent's start, framing included. */
+      sentBytes?: number;
     }
   | { type: "records"; records: LinkRecord[] }
+  /** Outcomes and results that overtake the log: ascending numbers, with gaps. Only after `lanes`. */
+  | { type: "early"; records: LinkRecord[] }
   | { type: "run-accepted"; run: string }
   | { type: "run-refused"; run: string; code: string; detail: string }
   | SnippetWord;
@@ -216,13 +224,20 @@ export type MasterToAgent =
       snippets?: true;
       /** The next key of the hello, which is known from now on. */
       nextKey?: string;
+      /** The master takes records early; absent: it knows no such words. */
+      lanes?: true;
+      /** The master reads binary frames: raw deflate (RFC 1951) of a message's text. */
+      deflate?: true;
     }
   /** Only after a hello with `identity`. `channel`: whether the master itself ends the TLS. */
   | { type: "challenge"; nonce: string; channel: "tls" | "plain" }
   /** The master closes the connection after it. `retry: false`: the agent must not try again soon. */
   | { type: "refused"; code: RefusalCode; detail: string; remedy: string }
-  /** Cumulative: all records up to `seq` are stored. */
-  | { type: "ack"; seq: number }
+  /**
+   * Cumulative: all records up to `seq` are stored, and those up to `early` of what was sent early on
+   * this connection.
+   */
+  | { type: "ack"; seq: number; early?: number }
   | { type: "run-offered"; run: string; artifact: DagArtifact; params?: { [k: string]: Json } }
   | { type: "cancel-run"; run: string; by: CancelledBy }
   | { type: "drain" }

@@ -55,6 +55,24 @@ export interface LogGap {
   span: number;
 }
 
+/**
+ * Records that may overtake others: what became of attempts and tasks, and results. Never the end of
+ * a run, which says that everything of it is there.
+ */
+export function mayBeEarly(record: { type: LinkRecord["type"]; kind?: string }): boolean {
+  switch (record.type) {
+    case "run-started":
+    case "attempt-started":
+    case "attempt-finished":
+    case "task-finished":
+      return true;
+    case "object-part":
+      return record.kind === "result";
+    default:
+      return false;
+  }
+}
+
 export type OutboxEntry =
   | { kind: "record"; text: string }
   | { kind: "log"; log: LogPointer }

@@ -1,9 +1,11 @@
 // One WebSocket to the master, from connect to its end. Knows nothing of what is said over it.
 // After `drop` it reports nothing more, so that an old socket cannot speak into a new session.
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { WebSocket } from "ws";
 import { frameLimitBytes } from "../../protocol/link-decode.ts";
+import { deflateFrame } from "../../protocol/link-deflate.ts";
 import { channelBytes, channelLabel, keyHeader } from "../../protocol/node-proof.ts";
 import { troubleOf } from "./trouble.ts";
 
@@ -35,6 +37,12 @@ export class Connection {
   #dropped = false;
   #lastError = "";
   #lastBuffered = 0;
+  /** Below the WebSocket; below TLS, where there is TLS. */
+  #wire: Socket | undefined;
+  /** Frames that were handed to the WebSocket. */
+  sentFrames = 0;
+  /** Large frames are made small; only after the master has said that it reads that. */
+  isDeflating = false;
 
   #channel: string | undefined;
 
@@ -57,6 +65,7 @@ export class Connection {
     });
     this.#socket = socket;
     socket.on("upgrade", ({ socket: transport }) => {
+      this.#wire = transport;
       if (!(transport instanceof TLSSocket)) return;
       const material = transport.exportKeyingMaterial(channelBytes, channelLabel, Buffer.alloc(0));
       this.#channel = material.toString("base64url");
@@ -91,10 +100,16 @@ export class Connection {
     return this.#socket.bufferedAmount;
   }
 
+  /** All that went to the master on this connection: the upgrade, frames, pings. */
+  get sentBytes(): number {
+    return this.#wire?.bytesWritten ?? 0;
+  }
+
   /** `taken` is called when the operating system has all of it. */
   send(text: string, taken?: () => void): void {
     if (this.#socket.readyState === WebSocket.OPEN) {
-      this.#socket.send(text, (error) => {
+      this.sentFrames += 1;
+      this.#socket.send(this.isDeflating ? deflateFrame(text) : text, (error) => {
         // A failed send is followed by `close`.
         if (error == null && !this.#dropped) {
           taken?.();
@@ -105,6 +120,7 @@ export class Connection {
 
   ping(): void {
     if (this.#socket.readyState === WebSocket.OPEN) {
+      this.sentFrames += 1;
       this.#socket.ping();
     }
   }

@@ -24,10 +24,11 @@ export function makeHeartbeat(
     state: status.state,
     runs: status.runs,
     ...(status.sandboxes === undefined ? {} : { sandboxes: status.sandboxes }),
-    load: loadavg()[0] ?? 0,
+    load: Math.round((loadavg()[0] ?? 0) * 100) / 100,
     rssBytes: process.memoryUsage.rss(),
     outbox: clock.outboxDepth,
     // Timers are late by some milliseconds on any loop.
     loopLagMs: lag > turnEveryMs ? lag : 0,
+    sentBytes: clock.sentBytes,
   };
 }

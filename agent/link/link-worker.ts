@@ -9,16 +9,20 @@ import { decodeMasterToAgent } from "../../protocol/link-decode.ts";
 import { journalPath } from "../../protocol/state-paths.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { Connection } from "./connection.ts";
+import { EarlyLane } from "./early-lane.ts";
 import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
 import { Identity } from "./identity.ts";
 import { DamagedRow, OutboxReader } from "./outbox-reader.ts";
 import { RecordSource } from "./record-source.ts";
 import { Session, type SessionCommand, type SessionEvent } from "./session.ts";
 import { SharedClock } from "./shared-clock.ts";
-import { Shipper } from "./ship.ts";
+import { frameBytes, Shipper } from "./ship.ts";
 import { ShipWindow } from "./ship-window.ts";
 import type { FromThread, ThreadData, ToThread } from "./thread-messages.ts";
 import { troubleOf } from "./trouble.ts";
+import { UplinkBudget } from "./uplink-budget.ts";
+
+type ShipCommand = Extract<SessionCommand, { type: "ship" }>;
 
 export class LinkWorker {
   readonly #data: ThreadData;
@@ -38,6 +42,10 @@ export class LinkWorker {
   #pumpTimer: NodeJS.Timeout | undefined;
   #closeTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
+  #budgetTimer: NodeJS.Timeout | undefined;
+  readonly #budget: UplinkBudget;
+  /** What of this connection was counted. */
+  #settled = { bytes: 0, frames: 0 };
   #isUnreadable = false;
   #acked: number;
   #closing: "no" | "flushing" | "saying-goodbye" | "closed" = "no";
@@ -52,6 +60,7 @@ export class LinkWorker {
     this.#checkpoints = new Checkpoints(this.#reader);
     this.#session = new Session({ heartbeatMs: data.heartbeatMs, backoff: data.backoff });
     this.#window = new ShipWindow(data.window);
+    this.#budget = new UplinkBudget(data.uplink, performance.now());
   }
 
   start(): void {
@@ -112,12 +121,18 @@ export class LinkWorker {
         this.#tell({ type: "acked", seq: command.seq });
         this.#pump();
         break;
+      case "early-acked":
+        this.#shipper?.earlyAcked(command.seq);
+        this.#pump();
+        break;
       case "beat":
+        this.#settle();
         this.#send(makeHeartbeat(this.#status, this.#clock));
         this.#connection?.ping();
         this.#rotate();
         break;
       case "drop":
+        this.#settle();
         this.#connection?.drop();
         this.#connection = undefined;
         this.#isSending = false;
@@ -145,6 +160,7 @@ export class LinkWorker {
 
   #connect(): void {
     const { url, token, tlsCa, tlsCert, tlsKey } = this.#data;
+    this.#settled = { bytes: 0, frames: 0 };
     try {
       const key = this.#openIdentity()?.shown().key;
       this.#connection = new Connection(
@@ -268,7 +284,7 @@ export class LinkWorker {
     this.#handle({ type: "heard" });
   }
 
-  #startShipping({ acked, hasSnippets }: { acked: number; hasSnippets: boolean }): void {
+  #startShipping({ acked, hasSnippets, hasLanes, hasDeflate }: ShipCommand): void {
     const { firstHeldSeq, nextSeq, isAnew } = this.#reader.bounds();
     if (acked >= nextSeq || isAnew) {
       // Sent now, records would be taken for ones that the master has: they need new numbers first.
@@ -280,18 +296,20 @@ export class LinkWorker {
     }
     this.#acked = Math.max(acked, firstHeldSeq - 1);
     this.#tell({ type: "connected", acked, hasSnippets });
-    const source = new RecordSource(
-      {
-        stateDir: this.#data.stateDir,
-        read: (seq, limitBytes) => this.#reader.read(seq, limitBytes),
-        onProblem: (message, path) => {
-          const remedy = "Check the disk; the other records are sent.";
-          this.#tell({ type: "problem", problem: { code: "E_LINK_FILE", path, message, remedy } });
-        },
+    const options = {
+      stateDir: this.#data.stateDir,
+      read: (seq: number, limitBytes: number) => this.#reader.read(seq, limitBytes),
+      onProblem: (message: string, path: string) => {
+        const remedy = "Check the disk; the other records are sent.";
+        this.#tell({ type: "problem", problem: { code: "E_LINK_FILE", path, message, remedy } });
       },
-      this.#acked + 1,
-    );
-    this.#shipper = new Shipper(source, this.#window);
+    };
+    const first = this.#acked + 1;
+    const early = hasLanes ? new EarlyLane(options, first) : undefined;
+    this.#shipper = new Shipper(new RecordSource(options, first), this.#window, early);
+    if (this.#connection !== undefined) {
+      this.#connection.isDeflating = hasDeflate && this.#data.compress;
+    }
     this.#tell({ type: "acked", seq: acked });
     this.#pump();
   }
@@ -305,11 +323,21 @@ export class LinkWorker {
       this.#pumpSoon();
       return;
     }
+    this.#settle();
+    const now = performance.now();
+    const waitMs = this.#budget.waitMs(now);
+    if (waitMs > 0) {
+      this.#budgetTimer ??= setTimeout(() => {
+        this.#budgetTimer = undefined;
+        this.#pump();
+      }, waitMs);
+      return;
+    }
     // Asked for before looking: a commit between the look and the wish would be overlooked.
     this.#clock.wantWake();
     const shipper = this.#shipper;
     const next = this.#reading(
-      () => shipper.next(performance.now()),
+      () => shipper.next(now, Math.min(frameBytes, this.#budget.roomBytes(now))),
       () => this.#pump(),
     );
     if (next === undefined) return;
@@ -324,6 +352,18 @@ export class LinkWorker {
         this.#pump();
       });
     }
+  }
+
+  /** Counts and charges what the socket has taken since the last look. */
+  #settle(): void {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    const { sentBytes, sentFrames } = connection;
+    const bytes = sentBytes - this.#settled.bytes;
+    const frames = sentFrames - this.#settled.frames;
+    this.#settled = { bytes: sentBytes, frames: sentFrames };
+    this.#budget.charge(bytes, frames);
+    this.#clock.addSent(bytes, frames);
   }
 
   /**
@@ -429,9 +469,11 @@ export class LinkWorker {
     }
     this.#closing = "closed";
     this.#handle({ type: "closed" });
-    for (const timer of [this.#sessionTimer, this.#pumpTimer, this.#closeTimer, this.#retryTimer]) {
-      clearTimeout(timer);
-    }
+    clearTimeout(this.#sessionTimer);
+    clearTimeout(this.#pumpTimer);
+    clearTimeout(this.#budgetTimer);
+    clearTimeout(this.#closeTimer);
+    clearTimeout(this.#retryTimer);
     this.#checkpoints.stop();
     const nextSeq = this.#reading(() => this.#reader.bounds().nextSeq);
     clearTimeout(this.#retryTimer);

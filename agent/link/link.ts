@@ -11,11 +11,14 @@ import { SharedClock } from "./shared-clock.ts";
 import { defaultWindow } from "./ship-window.ts";
 import type { FromThread, RunAnswer, ThreadData, ToThread } from "./thread-messages.ts";
 
+import { noBudget } from "./uplink-budget.ts";
+
 export type { LinkStatus } from "./heartbeat.ts";
 
 /** `url` is ws:// or wss:// with the path; heartbeats follow the master's word after `welcome`. */
-export type LinkOptions = Omit<ThreadData, "shared" | "backoff" | "window" | "keyRotationMs"> &
-  Partial<Pick<ThreadData, "backoff" | "window" | "keyRotationMs">>;
+export type LinkOptions = Omit<ThreadData, "shared" | DefaultedRules> &
+  Partial<Pick<ThreadData, DefaultedRules>>;
+type DefaultedRules = "backoff" | "window" | "keyRotationMs" | "uplink" | "compress";
 
 export interface LinkEvents {
   /** To be given to `Journal.ack`. */
@@ -56,6 +59,8 @@ export class Link {
       backoff: defaultBackoff,
       window: defaultWindow,
       keyRotationMs: 0,
+      uplink: noBudget,
+      compress: true,
       ...options,
       shared: SharedClock.create(),
     };
@@ -78,6 +83,11 @@ export class Link {
     if (this.#clock.takeWake()) {
       this.#post({ type: "wake" });
     }
+  }
+
+  /** Bytes that went to the master since the start, on all connections. */
+  get sentBytes(): number {
+    return this.#clock.sentBytes;
   }
 
   /** For the next heartbeat. Cheap: sent to the thread a few times a second at most. */

@@ -67,6 +67,13 @@ export class RecordSource {
     }
   }
 
+  /** Passes over what stands before `seq`. */
+  skipTo(seq: number): void {
+    if (seq <= this.#next) return;
+    this.#next = seq;
+    this.#ready = undefined;
+  }
+
   /** Lets go of the file that was read last. */
   close(): void {
     this.#files.close();

@@ -13,7 +13,7 @@ export type SessionState =
   | { id: "connecting"; heardAt: number }
   /** `hello` is sent, `welcome` is awaited. */
   | { id: "greeting"; heardAt: number }
-  | { id: "live"; since: number; heardAt: number; beatAt: number; acked: number }
+  | { id: "live"; since: number; heardAt: number; beatAt: number; acked: number; early: number }
   | { id: "waiting"; until: number }
   | { id: "closed" };
 
@@ -37,8 +37,17 @@ export type SessionCommand =
   /** The master asks for a proof of who this is. */
   | { type: "prove"; nonce: string; channel: "tls" | "plain" }
   /** The session is live: send records after `acked`. */
-  | { type: "ship"; acked: number; hasSnippets: boolean; nextKey?: string }
+  | {
+      type: "ship";
+      acked: number;
+      hasSnippets: boolean;
+      hasLanes: boolean;
+      hasDeflate: boolean;
+      nextKey?: string;
+    }
   | { type: "acked"; seq: number }
+  /** What was sent early up to this number is stored. */
+  | { type: "early-acked"; seq: number }
   | { type: "beat" }
   /** Drop the socket without ceremony. */
   | { type: "drop" }
@@ -180,13 +189,19 @@ export class Session {
       return this.#lose(`the master sent ${message.type} before welcome`, moment);
     }
     if (message.type === "ack") {
-      if (message.seq <= state.acked) {
-        return [];
+      const commands: SessionCommand[] = [];
+      const early = message.early ?? 0;
+      if (early > state.early) {
+        state.early = early;
+        commands.push({ type: "early-acked", seq: early });
       }
-      state.acked = message.seq;
-      // Records got through: whatever ends this session later, it was worth connecting.
-      this.#backoff.reset();
-      return [{ type: "acked", seq: message.seq }];
+      if (message.seq > state.acked) {
+        state.acked = message.seq;
+        // Records got through: whatever ends this session later, it was worth connecting.
+        this.#backoff.reset();
+        commands.push({ type: "acked", seq: message.seq });
+      }
+      return commands;
     }
     return [{ type: "pass", message }];
   }
@@ -198,11 +213,14 @@ export class Session {
     this.#heartbeatMs = Math.max(shortestHeartbeatMs, message.heartbeatMs);
     const { acked } = message;
     const beatAt = now + this.#heartbeatMs;
-    this.#state = { id: "live", since: now, heardAt: now, beatAt, acked };
+    this.#state = { id: "live", since: now, heardAt: now, beatAt, acked, early: 0 };
     const hasSnippets = message.snippets === true;
     const { nextKey } = message;
     const known = nextKey === undefined ? {} : { nextKey };
-    return [{ type: "beat" }, { type: "ship", acked, hasSnippets, ...known }];
+    const hasLanes = message.lanes === true;
+    const hasDeflate = message.deflate === true;
+    const ship = { type: "ship" as const, acked, hasSnippets, hasLanes, hasDeflate, ...known };
+    return [{ type: "beat" }, ship];
   }
 
   #refuse(

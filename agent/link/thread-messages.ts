@@ -7,6 +7,7 @@ import type { LinkStatus } from "./heartbeat.ts";
 import type { PassedMessage } from "./session.ts";
 import type { SharedMemory } from "./shared-clock.ts";
 import type { WindowRules } from "./ship-window.ts";
+import type { BudgetRules } from "./uplink-budget.ts";
 
 export interface ThreadData {
   url: string;
@@ -30,6 +31,8 @@ export interface ThreadData {
   stateDir: string;
   backoff: BackoffRules;
   window: WindowRules;
+  uplink: BudgetRules;
+  compress: boolean;
   shared: SharedMemory;
   status: LinkStatus;
 }

@@ -77,6 +77,7 @@ async function metrics(storage: MasterStorage, nodes: Nodes, link: LinkServer): 
     outbox += node.heartbeat?.outbox ?? 0;
   }
   const runs = await storage.runsByState();
+  const wire = link.wire();
   return [
     "# HELP edgedag_nodes Nodes by state.",
     "# TYPE edgedag_nodes gauge",
@@ -87,6 +88,12 @@ async function metrics(storage: MasterStorage, nodes: Nodes, link: LinkServer): 
     "# HELP edgedag_outbox_records Records that connected nodes still hold, as they last said.",
     "# TYPE edgedag_outbox_records gauge",
     `edgedag_outbox_records ${outbox}`,
+    "# HELP edgedag_link_received_bytes_total Bytes that came from nodes, framing included.",
+    "# TYPE edgedag_link_received_bytes_total counter",
+    `edgedag_link_received_bytes_total ${wire.receivedBytes}`,
+    "# HELP edgedag_link_sent_bytes_total Bytes that went to nodes, framing included.",
+    "# TYPE edgedag_link_sent_bytes_total counter",
+    `edgedag_link_sent_bytes_total ${wire.sentBytes}`,
     ...sandboxLines(nodes),
     "# HELP edgedag_runs Runs by state.",
     "# TYPE edgedag_runs gauge",

@@ -62,6 +62,7 @@ export const schemas: JsonSchema = {
       rssBytes: number,
       outbox: integer,
       loopLagMs: number,
+      sentBytes: integer,
       slots: integer,
       sandboxes: { type: "array", items: { type: "object" } },
       revokedAt: number,

@@ -15,6 +15,7 @@ import type { FrameResult } from "../storage/storage.ts";
 import type { Ingest } from "./ingest.ts";
 import { closeCodes, closeGoingAway, refusal } from "./refusal.ts";
 import { Session } from "./session.ts";
+import { type WireBytes, Wires } from "./wires.ts";
 
 const defaultHelloTimeoutMs = 10_000;
 const longestPingMs = 3_000;
@@ -57,6 +58,7 @@ export class LinkServer {
     perMessageDeflate: false,
   });
   readonly #sessions = new Set<Session>();
+  readonly #wires = new Wires();
   readonly #byNode = new Map<string, Session>();
   /** The last hello of each node that is being judged: they are judged one after another. */
   readonly #hellos = new Map<string, Promise<boolean>>();
@@ -84,6 +86,7 @@ export class LinkServer {
         reject(socket, "403 Forbidden");
       } else {
         const judged = this.#options.access.atUpgrade(request, isLocal);
+        this.#wires.add(request.socket);
         this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
           if ("visitor" in judged) {
             const stop = watchFirstBytes(socket, () => session.flooded());
@@ -105,6 +108,11 @@ export class LinkServer {
   /** Ends the connection of a node that was revoked, at whatever point it is. */
   revoke(node: string): void {
     for (const session of this.#sessions) session.revoked(node);
+  }
+
+  /** Bytes of all connections since the start, framing included, without what TLS adds. */
+  wire(): WireBytes {
+    return this.#wires.total();
   }
 
   get connections(): number {

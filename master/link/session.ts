@@ -15,15 +15,20 @@ import {
   frameLimitBytes,
   greetingLimitBytes,
 } from "../../protocol/link-decode.ts";
+import { inflateFrame } from "../../protocol/link-deflate.ts";
+import { mayBeEarly } from "../../protocol/outbox.ts";
 import type { HelloAdmission, Visitor } from "../access/link-access.ts";
 import { revokedVerdict } from "../access/node-keys.ts";
 import type { Hello, NodeConnection } from "../nodes/nodes.ts";
-import type { FrameResult, RunRow } from "../storage/storage.ts";
+import type { FrameResult, RecordFrame, RunRow } from "../storage/storage.ts";
 import type { LinkParts } from "./link-server.ts";
 import { closeCodes, closeInternal, closeReplaced, closeSilent, refusal } from "./refusal.ts";
 
 /** A socket with so many frames that are not stored yet is not read further. */
 const pauseFrames = 16;
+
+/** Numbers of records that came early and wait for their turn; an agent has 10,000 at most. */
+const mostHeld = 100_000;
 
 type State =
   /** Nothing but a hello may come. */
@@ -41,6 +46,10 @@ interface Open {
   /** Highest number that was received in order, stored or not. */
   received: number;
   acked: number;
+  /** Up to which number what came early on this connection is stored; absent before any. */
+  early?: number;
+  /** Stored early on this connection, and their turn has not come. */
+  readonly held: Set<number>;
   pendingFrames: number;
   isAckDue: boolean;
   /** Set until every record that existed at the hello is stored. */
@@ -189,8 +198,8 @@ export class Session implements NodeConnection {
   #frame(data: Buffer, isBinary: boolean): void {
     this.#heardAt = this.#parts.clock();
     if (this.#state.id === "closed") return;
-    if (isBinary) {
-      this.#refuse("bad-message", "a binary frame came; the link is JSON text");
+    if (isBinary && this.#state.id !== "open") {
+      this.#refuse("bad-message", "a binary frame came before welcome");
       return;
     }
     if (data.length > frameLimitBytes) {
@@ -200,7 +209,13 @@ export class Session implements NodeConnection {
       );
       return;
     }
-    const text = data.toString("utf8");
+    const inflated = isBinary ? inflateFrame(data) : { text: data.toString("utf8") };
+    if ("wrong" in inflated) {
+      if (inflated.wrong === "damaged") this.#refuse("bad-message", "a frame cannot be inflated");
+      else this.#refuse("too-large", `a frame inflates to more than ${frameLimitBytes} bytes`);
+      return;
+    }
+    const { text } = inflated;
     if (this.#state.id === "deciding") {
       this.#state.held.push(text);
       return;
@@ -293,6 +308,7 @@ export class Session implements NodeConnection {
       boot: hello.boot,
       received: acked,
       acked,
+      held: new Set(),
       pendingFrames: 0,
       isAckDue: false,
       catchingUp: { upTo: hello.nextSeq - 1, believed, named: new Set(hello.runs) },
@@ -314,6 +330,8 @@ export class Session implements NodeConnection {
       time: clock(),
       ...(hasSnippets ? { snippets: true } : {}),
       ...(nextKey === undefined ? {} : { nextKey }),
+      lanes: true,
+      deflate: true,
     });
     const node = nodes.get(hello.node);
     if (node !== undefined) await gateway.resendCancels(node, believed);
@@ -327,6 +345,9 @@ export class Session implements NodeConnection {
     switch (message.type) {
       case "records":
         this.#records(message.records, open);
+        return;
+      case "early":
+        this.#early(message.records, open);
         return;
       case "heartbeat":
         nodes.heartbeat(open.node, message);
@@ -363,6 +384,10 @@ export class Session implements NodeConnection {
     const first = records[0];
     if (first === undefined) return;
     for (const [index, record] of records.entries()) {
+      if (record.type === "sent-early" && !open.held.delete(record.seq)) {
+        this.#refuse("bad-message", `record ${record.seq} was not stored early`);
+        return;
+      }
       if (record.seq === first.seq + index) continue;
       this.#refuse("bad-message", `record ${record.seq} came after ${first.seq + index - 1}`);
       return;
@@ -379,11 +404,39 @@ export class Session implements NodeConnection {
     }
     crashPoint("master.frame-received");
     open.received = last;
+    this.#ingest({ node: open.node, time: this.#parts.clock(), records }, open);
+  }
+
+  /** Ahead of their turn; what the agent says later in their place is only a number. */
+  #early(records: readonly LinkRecord[], open: Open): void {
+    let last = open.early ?? 0;
+    for (const record of records) {
+      if (record.seq <= last || !mayBeEarly(record)) {
+        this.#refuse("bad-message", `record ${record.seq} (${record.type}) cannot be sent early`);
+        return;
+      }
+      last = record.seq;
+    }
+    if (open.held.size > mostHeld) {
+      this.#refuse("bad-message", `more than ${mostHeld} records were sent early`);
+      return;
+    }
+    this.#ingest({ node: open.node, time: this.#parts.clock(), records, isEarly: true }, open);
+  }
+
+  #ingest(frame: RecordFrame, open: Open): void {
     open.pendingFrames++;
     if (open.pendingFrames === pauseFrames) this.#socket.pause();
     this.#parts.ingest.add({
-      frame: { node: open.node, time: this.#parts.clock(), records },
-      stored: (result) => this.#stored(result, open),
+      frame,
+      stored: (result) => {
+        const last = frame.records.at(-1);
+        if (frame.isEarly === true && last !== undefined) {
+          open.early = last.seq;
+          for (const { seq } of frame.records) if (seq > open.acked) open.held.add(seq);
+        }
+        this.#stored(result, open);
+      },
       failed: (detail) => {
         this.#parts.log.error({ node: open.node }, `records cannot be stored: ${detail}`);
         this.#close(closeInternal, "records cannot be stored");
@@ -412,7 +465,8 @@ export class Session implements NodeConnection {
     open.isAckDue = true;
     queueMicrotask(() => {
       open.isAckDue = false;
-      this.send({ type: "ack", seq: open.acked });
+      const { acked, early } = open;
+      this.send({ type: "ack", seq: acked, ...(early === undefined ? {} : { early }) });
       crashPoint("master.ack-sent");
     });
   }

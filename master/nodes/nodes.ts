@@ -47,6 +47,7 @@ export interface NodeView {
   rssBytes?: number;
   outbox?: number;
   loopLagMs?: number;
+  sentBytes?: number;
   slots?: number;
   sandboxes?: Heartbeat["sandboxes"];
 }
@@ -232,6 +233,7 @@ export class Nodes {
     if (heartbeat === undefined) return view;
     const { state, runs, load, rssBytes, outbox, loopLagMs, slots } = heartbeat;
     Object.assign(view, { activity: state, runs, load, rssBytes, outbox, loopLagMs });
+    if (heartbeat.sentBytes !== undefined) view.sentBytes = heartbeat.sentBytes;
     if (heartbeat.sandboxes !== undefined) view.sandboxes = heartbeat.sandboxes;
     return { ...view, slots: slots ?? 1 };
   }

@@ -73,6 +73,8 @@ export interface RecordFrame {
   /** Unix milliseconds of arrival. */
   time: number;
   records: readonly LinkRecord[];
+  /** Sent ahead of their turn: stored, and the acknowledged number stays. */
+  isEarly?: true;
 }
 
 export interface FrameResult {

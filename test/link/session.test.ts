@@ -30,7 +30,7 @@ t.test("hello comes first, then a heartbeat, then records after what is acked", 
   t.same(names(10, { type: "connected" }), ["greet"]);
   t.same(step(20, { type: "received", message: welcome }), [
     { type: "beat" },
-    { type: "ship", acked: 5, hasSnippets: false },
+    { type: "ship", acked: 5, hasSnippets: false, hasLanes: false, hasDeflate: false },
   ]);
   t.equal(session.heartbeatMs, 1_000, "the master's word counts");
   t.equal(session.dueAt, 1_020);

@@ -9,6 +9,8 @@ export class TcpProxy implements AsyncDisposable {
   isSilent = false;
   /** New connections, refused ones among them. */
   accepted = 0;
+  /** Bytes that came from those that connect: what a node sends. */
+  fromNearBytes = 0;
   /** Times that connections were cut. */
   cuts = 0;
   readonly #server: Server;
@@ -82,6 +84,9 @@ export class TcpProxy implements AsyncDisposable {
       // Read, so that its end is seen.
       near.resume();
     }
+    near.on("data", (chunk: Buffer) => {
+      this.fromNearBytes += chunk.length;
+    });
     far.on("data", (chunk: Buffer) => {
       this.#bytesUntilCut -= chunk.length;
       if (this.#bytesUntilCut > 0) return;

@@ -3,6 +3,7 @@
 // and every statement is an upsert, so that even records that were numbered anew do no harm.
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { LinkRecord } from "../../../protocol/link.ts";
+import { mayBeEarly } from "../../../protocol/outbox.ts";
 import type { FrameResult, RecordFrame } from "../storage.ts";
 
 interface RunRef {
@@ -44,6 +45,10 @@ export class FrameApplier {
       wholeObject: false,
       lost: 0,
     };
+    if (frame.isEarly === true) {
+      this.#early(application, acked);
+      return resultOf(application, acked, 0);
+    }
     const first = frame.records[0];
     if (first !== undefined && first.seq > acked + 1) {
       return { ...resultOf(application, acked, 0), gapAt: first.seq };
@@ -54,6 +59,7 @@ export class FrameApplier {
       if (record.seq <= last) continue;
       last = record.seq;
       applied++;
+      if (record.type === "sent-early") continue;
       if (record.type === "records-lost") {
         application.lost++;
         continue;
@@ -62,14 +68,36 @@ export class FrameApplier {
       if (!run.isForeign) this.#record(record, run.no, application);
     }
     if (applied > 0) {
-      for (const [no, tally] of application.tallies) {
-        this.#statements.tally.run(tally.finished, tally.failed, no);
-      }
+      this.#writeTallies(application);
       this.#statements.setAcked.run(last, frame.time, frame.node);
       this.#statements.count.run(applied);
       if (application.lost > 0) this.#statements.lost.run(application.lost, frame.node);
     }
     return resultOf(application, last, applied);
+  }
+
+  /**
+   * Ahead of their turn: the acknowledged number stays, so the same records may come again in full, in
+   * their turn, when the connection ended or this master was restored from an older backup.
+   */
+  #early(application: Application, acked: number): void {
+    for (const record of application.frame.records) {
+      if (record.seq <= acked || !mayBeEarly(record)) continue;
+      const run = this.#run(record, application);
+      if (!run.isForeign) this.#record(record, run.no, application);
+    }
+    this.#writeTallies(application);
+  }
+
+  #writeTallies(application: Application): void {
+    for (const [no, tally] of application.tallies) {
+      this.#statements.tally.run(tally.finished, tally.failed, no);
+    }
+  }
+
+  /** A record that comes again (early and in its turn, or with a new number) is not counted again. */
+  #isNew(run: number, task: string, attempt: number): boolean {
+    return numberOf(this.#statements.isFinal.get(run, task, attempt)?.is_final) === 0;
   }
 
   /** The run of a record; one that the master has not heard of is made, so that nothing is refused. */
@@ -96,7 +124,8 @@ export class FrameApplier {
   #record(record: LinkRecord, run: number, application: Application): void {
     const sql = this.#statements;
     switch (record.type) {
-      case "attempt-finished":
+      case "attempt-finished": {
+        const counts = record.final === true && this.#isNew(run, record.task, record.attempt);
         sql.attemptFinished.run(
           run,
           record.task,
@@ -107,8 +136,9 @@ export class FrameApplier {
           JSON.stringify(record.facts),
           record.result === undefined ? null : JSON.stringify(record.result),
         );
-        if (record.final === true) tally(application, run, record);
+        if (counts) tally(application, run, record);
         return;
+      }
       case "log":
         this.#log(record, run);
         return;
@@ -125,10 +155,12 @@ export class FrameApplier {
           record.text ?? null,
         );
         return;
-      case "task-finished":
+      case "task-finished": {
+        const counts = this.#isNew(run, record.task, 0);
         sql.taskFinished.run(run, record.task, record.time, JSON.stringify(record.outcome));
-        tally(application, run, record);
+        if (counts) tally(application, run, record);
         return;
+      }
       case "run-started":
         sql.runStarted.run(
           record.dag,
@@ -152,7 +184,8 @@ export class FrameApplier {
         if (this.#objectPart(record, run)) application.wholeObject = true;
         return;
       case "records-lost":
-        return; // of no run: counted before
+      case "sent-early":
+        return; // of no run: seen before
     }
   }
 
@@ -252,6 +285,7 @@ function prepare(database: DatabaseSync) {
       `UPDATE runs SET finished_tasks = finished_tasks + ?, failed_tasks = failed_tasks + ?
        WHERE no = ?`,
     ),
+    isFinal: sql("SELECT is_final FROM attempts WHERE run_no = ? AND task = ? AND attempt = ?"),
     attemptStarted: sql(
       `INSERT INTO attempts (run_no, task, attempt, is_finished, is_final, time)
        VALUES (?, ?, ?, 0, 0, ?) ON CONFLICT DO NOTHING`,
