@@ -76,6 +76,8 @@ export interface MasterOptions {
   /** Wrong secrets of an address; undefined: 30 a minute; null: no limit. */
   failureRate?: Rate | null;
   hasAccessLog?: boolean;
+  /** How long a reader of the API may take nothing before it is given up. */
+  stallMs?: number;
   /** Makes it a code-execution service too. */
   snippets?: SnippetServiceOptions;
 }
@@ -254,6 +256,7 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         identify: identityCheck({ apiKeys, isOpen, ...(token === undefined ? {} : { token }) }),
         isLocalOnly: !hasSecret && !isOpen,
         hasAccessLog: options.hasAccessLog ?? false,
+        ...(options.stallMs === undefined ? {} : { stallMs: options.stallMs }),
         onLimited: () => service?.metrics.refused("rate"),
         ...(options.rateLimit === undefined ? {} : { rateLimit: new RateLimit(options.rateLimit) }),
         ...(options.apiRate === undefined ? {} : { calls: new RateLimit(options.apiRate) }),

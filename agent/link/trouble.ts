@@ -1,6 +1,8 @@
 // Why a connection to the master did not come about, in words for the person who has to put it right.
 // The code of Node.js or OpenSSL stays in the sentence, for those who search for it. Pure.
 
+import { frameLimitBytes } from "../../protocol/link-decode.ts";
+
 const certificates: { readonly [code: string]: string } = {
   CERT_HAS_EXPIRED:
     "the master's certificate has expired by this machine's clock; renew it, or set the clock",
@@ -45,6 +47,9 @@ export function troubleOf(error: unknown, url: string): string {
   }
   if (code.startsWith("ERR_OSSL")) {
     return `a file of EDGEDAG_MASTER_CA, EDGEDAG_NODE_CERT or EDGEDAG_NODE_KEY is no PEM (${code}: ${said})`;
+  }
+  if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") {
+    return `the master sent a frame that is larger than ${frameLimitBytes} bytes (${code})`;
   }
   if (code === "ECONNRESET" && url.startsWith("ws:")) {
     return `${said}; if the master has TLS, use https:// in EDGEDAG_MASTER`;

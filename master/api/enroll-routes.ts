@@ -22,6 +22,7 @@ export function enrollRoutes({ nodes, keys, link }: EnrollParts): Route[] {
       path: "/api/nodes/{node}/enroll-token",
       needs: "admin",
       id: "makeEnrollToken",
+      bodyLimitBytes: 1024,
       summary: "Makes a one-time token with which this node gets an identity of its own.",
       parameters: [pathParameter("node", "Node id; it need not have connected before.")],
       body: {

@@ -80,6 +80,8 @@ export interface Route {
   };
   /** The least that its caller must be. */
   needs: Need;
+  /** Largest body; absent: 64 MiB where a body is described, else next to nothing. */
+  bodyLimitBytes?: number;
   /** Counts against the caller's rate limit. */
   isLimited?: boolean;
   /** What is said instead of the usual error, where the route speaks another's protocol. */

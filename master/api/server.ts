@@ -16,6 +16,12 @@ import { type ApiReply, failure, json, type Route } from "./route.ts";
 
 /** Largest body of a request: an artifact with its files. */
 export const bodyLimitBytes = 64 * 1024 * 1024;
+/** Of routes that want none. */
+const noBodyLimitBytes = 1024;
+/** A whole request must come within this time, else its connection is not kept. */
+const requestTimeoutMs = 300_000;
+/** A reader that takes nothing for so long is given up. */
+const defaultStallMs = 120_000;
 
 /** On routes that are open. */
 const nobody: Identity = { owner: "", role: "snippets", isAdmin: false };
@@ -35,12 +41,19 @@ export interface ServerOptions {
   clock: Clock;
   /** A request was over its caller's limit. */
   onLimited?(): void;
+  /** How long a reader may take nothing; two minutes unless told. */
+  stallMs?: number;
   /** One line of log a request. */
   hasAccessLog?: boolean;
 }
 
 export function makeServer(options: ServerOptions): FastifyInstance {
-  const settings = { bodyLimit: bodyLimitBytes, forceCloseConnections: true, logger: false };
+  const settings = {
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
+    forceCloseConnections: true,
+    logger: false,
+  };
   // fastify types its https and http forms apart; both are the same to the routes.
   const app =
     options.tls === undefined
@@ -77,6 +90,7 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
   app.route({
     method: route.method,
     url: fastifyPath(route),
+    bodyLimit: limitOf(route),
     // Before the body is read: nobody who is not let in has it parsed.
     onRequest: async (request, reply) => {
       const rejected = admission(route, request, options);
@@ -87,6 +101,7 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
       if (rejected !== undefined) return send(reply, inItsWords(route, rejected));
       const gone = new AbortController();
       reply.raw.on("close", () => gone.abort());
+      giveUpStalled(request, reply, options);
       return send(
         reply,
         await route.handle({
@@ -101,10 +116,28 @@ function addRoute(app: FastifyInstance, route: Route, options: ServerOptions): v
     },
     // What was wrong before the handler: no JSON, or too much of it.
     errorHandler: (error, request, reply) =>
-      send(reply, inItsWords(route, errorReply(error, request, options))),
+      send(reply, inItsWords(route, errorReply(error, request, options, limitOf(route)))),
     onResponse: async (request, reply) => {
       if (options.hasAccessLog === true) logAccess(request, reply, options);
     },
+  });
+}
+
+function limitOf({ body, bodyLimitBytes: own }: Route): number {
+  return own ?? (body === undefined ? noBodyLimitBytes : bodyLimitBytes);
+}
+
+/** Node.js looks whether anything was taken since; who only waits for what is to come is not stalled. */
+function giveUpStalled(
+  request: FastifyRequest,
+  { raw }: FastifyReply,
+  { stallMs = defaultStallMs, log }: ServerOptions,
+): void {
+  raw.setTimeout(stallMs, () => {
+    if (raw.writableLength === 0) return;
+    const fields = { path: request.url.split("?")[0], ip: request.ip };
+    log.warn(fields, `a reader that took nothing for ${stallMs} ms was given up`);
+    raw.destroy();
   });
 }
 
@@ -299,7 +332,12 @@ function unknownRoute(request: FastifyRequest, routes: readonly Route[]): ApiRep
   );
 }
 
-function errorReply(error: unknown, request: FastifyRequest, options: ServerOptions): ApiReply {
+function errorReply(
+  error: unknown,
+  request: FastifyRequest,
+  options: ServerOptions,
+  limitBytes = bodyLimitBytes,
+): ApiReply {
   const status =
     typeof error === "object" && error !== null && "statusCode" in error
       ? Number(error.statusCode)
@@ -310,8 +348,10 @@ function errorReply(error: unknown, request: FastifyRequest, options: ServerOpti
       413,
       "Validation",
       "E_API_TOO_LARGE",
-      `the body is larger than ${bodyLimitBytes} bytes`,
-      "Leave large files out of the artifact; let a task fetch them.",
+      `the body is larger than ${limitBytes} bytes`,
+      limitBytes < bodyLimitBytes
+        ? "Send less: this request wants next to nothing."
+        : "Leave large files out of the artifact; let a task fetch them.",
     );
   }
   if (status >= 400 && status < 500) {

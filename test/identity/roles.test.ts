@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import t from "tap";
 import { allows, roles, rolesFor } from "../../master/access/roles.ts";
+import { doors } from "./doors.ts";
 import { adminToken, ask, Fleet } from "./rig.ts";
 
 const keyOf = (role: string) => `the-key-for-${role}`;
@@ -14,7 +15,7 @@ interface Operation {
 }
 
 t.test("each route answers as its role in the description says, to each role", async (t) => {
-  await using fleet = await Fleet.start(t.testdir(), { apiKeys });
+  await using fleet = await Fleet.start(t.testdir(), { apiKeys, snippets: await doors() });
   const { paths } = (await ask(`${fleet.url}/openapi.json`)).value as {
     paths: { [path: string]: { [method: string]: Operation } };
   };
@@ -35,13 +36,14 @@ t.test("each route answers as its role in the description says, to each role", a
       t.match(await ask(url, { method, ...body }), {
         status: 401,
         headers: { "www-authenticate": "Bearer" },
-        value: { error: { class: "Security", code: "E_API_TOKEN" } },
+        // The drop-in speaks the words of what it stands in for.
+        value: path === "/run" ? {} : { error: { class: "Security", code: "E_API_TOKEN" } },
       });
       for (const role of roles) {
         const answer = await ask(url, { method, token: keyOf(role), ...body });
         const isForbidden = answer.status === 403;
         t.equal(isForbidden, !enough.includes(role), `${method} ${path} as ${role}`);
-        if (isForbidden) {
+        if (isForbidden && path !== "/run") {
           t.match(answer.value.error, {
             code: "E_API_ROLE",
             remedy: /key with the role (snippets|read|submit|admin)/,
@@ -50,7 +52,7 @@ t.test("each route answers as its role in the description says, to each role", a
       }
     }
   }
-  t.ok(closed >= 14, `${closed} routes need a key`);
+  t.ok(closed >= 24, `${closed} routes need a key`);
 });
 
 t.test("roles grant what they say", async (t) => {

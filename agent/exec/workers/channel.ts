@@ -18,6 +18,12 @@ export class FrameReader {
   #length = 0;
   /** Bytes that must be there before it is worth looking again. */
   #wanted = 4;
+  /** A frame that is announced as longer is not waited for. */
+  limitBytes: number;
+
+  constructor(limitBytes = maxFrameBytes) {
+    this.limitBytes = limitBytes;
+  }
 
   /** The texts of the frames that `chunk` completes, or what is wrong with the stream. */
   read(chunk: Buffer): { frames: string[]; problem?: string } {
@@ -30,7 +36,7 @@ export class FrameReader {
     this.#wanted = 4;
     while (bytes.length - at >= 4) {
       const length = bytes.readUInt32LE(at);
-      if (length > maxFrameBytes) {
+      if (length > this.limitBytes) {
         return { frames, problem: `a frame of ${length} bytes is over the limit` };
       }
       if (bytes.length - at < 4 + length) {

@@ -13,6 +13,7 @@ import {
   spawnFailureOfEnd,
   type WorkerStory,
 } from "../../workers/worker-failure.ts";
+import { isSameToken } from "../../workers/worker-server.ts";
 import { type Box, BoxError } from "../box.ts";
 import { BoundedFrames } from "./bounded-frames.ts";
 import type { Ran, RunListener, Running, Stopped } from "./ran.ts";
@@ -254,7 +255,7 @@ export class OneCall {
     if (message === undefined) {
       this.#giveUp("it sent what is no message");
     } else if (state.id === "starting") {
-      const isOurs = message.kind === "hello" && message.hello.token === this.#token;
+      const isOurs = message.kind === "hello" && isSameToken(message.hello.token, this.#token);
       if (isOurs) {
         clearTimeout(this.#timer);
         this.#state = { id: "waiting" };
