@@ -156,6 +156,9 @@ export class Agent {
       storeHost,
     };
     const agent = new Agent(options, { ...parts, runtimeDir: runtimeDir.value, baseEnv });
+    for (const folder of agent.#shared.secrets.missingFolders()) {
+      say("warn", `EDGEDAG_SECRETS_DIR: there is no folder ${folder}`);
+    }
     agent.#begin();
     return { ok: true, value: agent };
   }
@@ -290,6 +293,7 @@ export class Agent {
     if (!signed.ok) return signed;
     const judged = await this.#judge(artifact.dag, source);
     const secrets = checkSecrets(artifact.dag, this.#shared.secrets);
+    this.#warnOfOpenSecrets(artifact.dag);
     const taken = { run, artifact, given, use: signed.value };
     const accepted = this.#accept(taken, [...judged, ...secrets]);
     // The run begins at once; whoever gave it may forget it only when it is on the disk.
@@ -314,6 +318,15 @@ export class Agent {
     for (const { code, message } of warnings) {
       this.#options.say("warn", `run ${run} goes on all the same: ${code}: ${message}`);
     }
+  }
+
+  /** At level subprocess tasks see the host's files, as users of their own. */
+  #warnOfOpenSecrets(document: DagDocument): void {
+    if (!document.nodes.some(({ attributes }) => attributes.isolation === "subprocess")) return;
+    const open = this.#shared.secrets.openFiles();
+    if (open.length === 0) return;
+    const what = `${open.join(", ")}: every user of this machine may read it, tasks too`;
+    this.#options.say("warn", `${what}; make secrets files of mode 0600`);
   }
 
   /** What the levels, languages and policy of this node have against the document. */

@@ -1,7 +1,17 @@
 // The secrets of this node: where they are, and reading them. Files are read again for every run, so
 // that a secret that was changed (rotated) counts from the next run on. Keeps no value.
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
+import { dirname, isAbsolute, join } from "node:path";
 import { type SecretUse, secretPattern } from "../../protocol/dag.ts";
 import { leastSecretBytes } from "./patterns.ts";
 
@@ -51,6 +61,26 @@ export class NodeSecrets {
       if (found !== undefined) return found;
     }
     return missing();
+  }
+
+  /** Folders that are configured and not there; a mount may still come. */
+  missingFolders(): string[] {
+    return this.#options.folders.filter(
+      (folder) => statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true,
+    );
+  }
+
+  /** Files of secrets that every user of the machine may read: those of sandboxes are users too. */
+  openFiles(): string[] {
+    const found: string[] = [];
+    for (const folder of this.#options.folders) {
+      if (!existsSync(folder) || !isOpen(folder, 0o001)) continue;
+      for (const name of namesIn(folder)) {
+        const path = join(folder, name);
+        if (secretPattern.test(name) && isOpen(path, 0o004)) found.push(path);
+      }
+    }
+    return found;
   }
 
   /** Undefined when nothing is there. */
@@ -125,6 +155,26 @@ function checked(bytes: Buffer): Buffer | SecretProblem {
     `has fewer than ${leastSecretBytes} characters: it would stand everywhere, and cannot be masked`,
     "Use a longer secret.",
   );
+}
+
+/** None where we may not look: then a secret there cannot be read either, which is told when one is. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** Others have this right, and may pass through every folder above. */
+function isOpen(path: string, right: number): boolean {
+  let stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined || (stat.mode & right) === 0) return false;
+  for (let at = dirname(realpathSync(path)); ; at = dirname(at)) {
+    stat = statSync(at, { throwIfNoEntry: false });
+    if (stat === undefined || (stat.mode & 0o001) === 0) return false;
+    if (at === dirname(at)) return true;
+  }
 }
 
 function ownValue(values: { readonly [name: string]: string }, name: string): string | undefined {

@@ -1,11 +1,13 @@
 // Secrets reach the tasks that name them, and nobody and nothing else: real agent, launcher, workers.
 import { randomBytes } from "node:crypto";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { mkdtemp, rm, statfs } from "node:fs/promises";
@@ -14,6 +16,7 @@ import t from "tap";
 import type { Config } from "../../agent/config.ts";
 import { giveSecrets } from "../../agent/exec/isolation/attempt/secret-files.ts";
 import { checkPolicy } from "../../agent/policy.ts";
+import { NodeSecrets } from "../../agent/secrets/node-secrets.ts";
 import { segmentPath } from "../../protocol/state-paths.ts";
 import { AgentRig, artifactOf } from "../agent/agent-rig.ts";
 import { root } from "../rig/cli.ts";
@@ -420,3 +423,33 @@ t.test("a box whose folders lie on a disk gets no file of a secret", async (t) =
   );
   t.same(variables, { env: { A: "b" } });
 });
+
+t.test(
+  "files of secrets that everybody may read are told of, and folders that are missing",
+  async (t) => {
+    const folder = await mkdtemp("/tmp/node-secrets-");
+    t.teardown(() => rm(folder, { recursive: true }));
+    chmodSync(folder, 0o755);
+    writeFileSync(join(folder, "open"), password, { mode: 0o644 });
+    writeFileSync(join(folder, "closed"), password, { mode: 0o600 });
+    // As Kubernetes mounts them.
+    mkdirSync(join(folder, "..data"));
+    writeFileSync(join(folder, "..data", "linked"), key);
+    symlinkSync("..data/linked", join(folder, "linked"));
+    for (const name of ["open", "..data/linked"]) chmodSync(join(folder, name), 0o644);
+    chmodSync(join(folder, "..data"), 0o755);
+    const node = new NodeSecrets({
+      folders: [folder, `${folder}/nosuch`],
+      variables: {},
+      hostEnv: {},
+    });
+    t.same(node.openFiles().sort(), [join(folder, "linked"), join(folder, "open")]);
+    t.same(node.missingFolders(), [`${folder}/nosuch`]);
+    t.equal(String(node.read("linked")), key);
+    for (const name of ["..data", "../open", ".", "", "linked/x"]) {
+      t.match(node.read(name), { code: "E_SECRET_MISSING" }, JSON.stringify(name));
+    }
+    chmodSync(folder, 0o700);
+    t.same(node.openFiles(), []);
+  },
+);
