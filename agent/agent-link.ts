@@ -9,6 +9,7 @@ import type { CancelledBy } from "../protocol/outcome.ts";
 import { loadArtifact } from "../protocol/pack.ts";
 import type { Config } from "./config.ts";
 import type { Journal } from "./journal/journal.ts";
+import { defaultBackoff } from "./link/backoff.ts";
 import { Link, type LinkStatus } from "./link/link.ts";
 import { SnippetLink } from "./snippet-link.ts";
 import type { Snippets } from "./snippets.ts";
@@ -78,6 +79,7 @@ export function startLink(options: AgentLinkOptions): Link {
       wantsRuns: true,
       snippetSlots: options.snippets === undefined ? 0 : config.snippetSlots,
       heartbeatMs: config.heartbeatMs,
+      backoff: { ...defaultBackoff, maxMs: config.reconnectMs },
       uplink: { bytesPerSecond: config.uplinkBytes, framesPerSecond: config.uplinkFrames },
       compress: config.uplinkCompression === "on",
       stateDir: config.stateDir,

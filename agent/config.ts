@@ -29,6 +29,7 @@ export interface Config extends SandboxConfig {
   enrollToken: string;
   keyRotationMs: number;
   heartbeatMs: number;
+  reconnectMs: number;
   uplinkBytes: number;
   uplinkFrames: number;
   uplinkCompression: "on" | "off";
@@ -165,6 +166,14 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: 10_000,
       shown: "10s",
       about: "Interval of heartbeats.",
+    },
+    reconnectMs: {
+      name: "EDGEDAG_RECONNECT",
+      parse: duration({ minMs: 500, maxMs: 3_600_000 }),
+      fallback: 4_000,
+      shown: "4s",
+      about:
+        "Longest wait between two tries to reach the master; a longer one saves a radio link's power.",
     },
     uplinkBytes: {
       name: "EDGEDAG_UPLINK_BYTES",

@@ -3,6 +3,9 @@
 /** Unix time in milliseconds. */
 export type Clock = () => number;
 
+/** Milliseconds of a clock that cannot be set. */
+export const steadyMs: Clock = () => performance.now();
+
 /** The part of pino that the master uses; a pino logger fits as it is. */
 export interface Logger {
   debug(fields: object, text: string): void;

@@ -15,7 +15,8 @@ import { nodeRoutes } from "./api/node-routes.ts";
 import { resultRoutes } from "./api/result-routes.ts";
 import { runRoutes } from "./api/run-routes.ts";
 import { makeServer } from "./api/server.ts";
-import type { Clock, Logger } from "./clock.ts";
+import { type Clock, type Logger, steadyMs } from "./clock.ts";
+import { ClockJump } from "./clock-jump.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { Ingest } from "./link/ingest.ts";
 import { LinkServer } from "./link/link-server.ts";
@@ -63,6 +64,8 @@ export interface MasterOptions {
   log: Logger;
   /** For tests; the system's clock otherwise. */
   clock?: Clock;
+  /** For tests: a clock that cannot be set. */
+  steady?: Clock;
   /** How long a connection may take to say hello. */
   helloTimeoutMs?: number;
   /** Who may send snippets, beside the holder of the token. */
@@ -212,7 +215,14 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
 
   const listening = await serve();
   verifier.start();
+  const clockJump = new ClockJump(clock, options.steady ?? options.clock ?? steadyMs);
   const check = async (): Promise<void> => {
+    const jumpMs = clockJump.look();
+    if (jumpMs !== 0) {
+      log.warn({ jumpMs }, "this machine's clock was set; nodes are not taken for silent by it");
+      nodes.shiftTimes(jumpMs);
+      link.shiftTimes(jumpMs);
+    }
     await nodes.check();
     link.check();
   };

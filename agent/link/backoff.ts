@@ -8,7 +8,7 @@ export interface BackoffRules {
   slowMs: number;
 }
 
-export const defaultBackoff: BackoffRules = { firstMs: 500, maxMs: 30_000, slowMs: 60_000 };
+export const defaultBackoff: BackoffRules = { firstMs: 500, maxMs: 4_000, slowMs: 60_000 };
 
 export class Backoff {
   readonly #rules: BackoffRules;

@@ -15,7 +15,7 @@ export interface ConnectionEvents {
   /** A pong came, or the other side has taken bytes. */
   heard(): void;
   /** The upgrade was answered with another status. */
-  rejected(status: number): void;
+  rejected(status: number, retryAfterMs: number): void;
   /** The last event. */
   lost(detail: string): void;
 }
@@ -74,7 +74,8 @@ export class Connection {
     socket.on("pong", () => this.#report((to) => to.heard()));
     socket.on("message", (data) => this.#report((to) => to.text(String(data))));
     socket.on("unexpected-response", (request, response) => {
-      this.#report((to) => to.rejected(response.statusCode ?? 0));
+      const retryAfterMs = retryAfter(response.headers["retry-after"]);
+      this.#report((to) => to.rejected(response.statusCode ?? 0, retryAfterMs));
       request.destroy();
     });
     // `close` always follows; this is the better half of its explanation.
@@ -149,4 +150,11 @@ export class Connection {
       tell(this.#events);
     }
   }
+}
+
+/** Seconds, or a date; 0 where it says neither. */
+function retryAfter(value: string | undefined): number {
+  if (value === undefined) return 0;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
 }

@@ -8,6 +8,7 @@ import { linkVersion } from "../../protocol/link.ts";
 import { decodeMasterToAgent } from "../../protocol/link-decode.ts";
 import { journalPath } from "../../protocol/state-paths.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { ConnectRace } from "./connect-race.ts";
 import { Connection } from "./connection.ts";
 import { EarlyLane } from "./early-lane.ts";
 import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
@@ -33,6 +34,7 @@ export class LinkWorker {
   readonly #session: Session;
   readonly #window: ShipWindow;
   #status: LinkStatus;
+  #race: ConnectRace | undefined;
   #connection: Connection | undefined;
   #shipper: Shipper | undefined;
   #identity: Identity | undefined;
@@ -133,6 +135,7 @@ export class LinkWorker {
         break;
       case "drop":
         this.#settle();
+        this.#race?.drop();
         this.#connection?.drop();
         this.#connection = undefined;
         this.#isSending = false;
@@ -163,20 +166,26 @@ export class LinkWorker {
     this.#settled = { bytes: 0, frames: 0 };
     try {
       const key = this.#openIdentity()?.shown().key;
-      this.#connection = new Connection(
-        {
-          url,
-          ...(token === undefined ? {} : { token }),
-          ...(key === undefined ? {} : { key }),
-          ...(tlsCa === undefined ? {} : { tlsCa }),
-          ...(tlsCert === undefined ? {} : { tlsCert }),
-          ...(tlsKey === undefined ? {} : { tlsKey }),
+      const options = {
+        url,
+        ...(token === undefined ? {} : { token }),
+        ...(key === undefined ? {} : { key }),
+        ...(tlsCa === undefined ? {} : { tlsCa }),
+        ...(tlsCert === undefined ? {} : { tlsCert }),
+        ...(tlsKey === undefined ? {} : { tlsKey }),
+      };
+      this.#race = new ConnectRace(
+        this.#data.race,
+        (events) => new Connection(options, events),
+        (connection) => {
+          this.#connection = connection;
         },
         {
           open: () => this.#handle({ type: "connected" }),
           heard: () => this.#handle({ type: "heard" }),
           text: (text) => this.#decode(text),
-          rejected: (status) => this.#handle({ type: "rejected", status }),
+          rejected: (status, retryAfterMs) =>
+            this.#handle({ type: "rejected", status, retryAfterMs }),
           lost: (detail) => this.#handle({ type: "lost", detail }),
         },
       );

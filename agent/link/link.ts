@@ -6,6 +6,7 @@ import type { Diagnostic } from "../../protocol/diagnostic.ts";
 import type { MasterToAgent, RefusalCode, SnippetOrder } from "../../protocol/link.ts";
 import { runIdPattern } from "../../protocol/state-paths.ts";
 import { defaultBackoff } from "./backoff.ts";
+import { defaultRace } from "./connect-race.ts";
 import { type LinkStatus, turnEveryMs } from "./heartbeat.ts";
 import { SharedClock } from "./shared-clock.ts";
 import { defaultWindow } from "./ship-window.ts";
@@ -18,7 +19,7 @@ export type { LinkStatus } from "./heartbeat.ts";
 /** `url` is ws:// or wss:// with the path; heartbeats follow the master's word after `welcome`. */
 export type LinkOptions = Omit<ThreadData, "shared" | DefaultedRules> &
   Partial<Pick<ThreadData, DefaultedRules>>;
-type DefaultedRules = "backoff" | "window" | "keyRotationMs" | "uplink" | "compress";
+type DefaultedRules = "backoff" | "race" | "window" | "keyRotationMs" | "uplink" | "compress";
 
 export interface LinkEvents {
   /** To be given to `Journal.ack`. */
@@ -57,6 +58,7 @@ export class Link {
   private constructor(options: LinkOptions, events: LinkEvents) {
     this.#data = {
       backoff: defaultBackoff,
+      race: defaultRace,
       window: defaultWindow,
       keyRotationMs: 0,
       uplink: noBudget,

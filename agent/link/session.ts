@@ -24,7 +24,7 @@ export type SessionEvent =
   /** Any sign of life: a pong, or bytes that the other side has taken. */
   | { type: "heard" }
   /** The master answered the upgrade with another HTTP status. */
-  | { type: "rejected"; status: number }
+  | { type: "rejected"; status: number; retryAfterMs?: number }
   | { type: "lost"; detail: string }
   | { type: "ticked" }
   /** Connect again at once: numbers have changed. */
@@ -138,7 +138,7 @@ export class Session {
         this.#hear(moment.now);
         return this.#receive(event.message, moment);
       case "rejected":
-        return this.#reject(event.status, moment);
+        return this.#reject(event.status, event.retryAfterMs ?? 0, moment);
       case "lost":
         return this.#lose(event.detail, moment);
       case "restarted":
@@ -234,7 +234,7 @@ export class Session {
     return [{ type: "drop" }, { type: "say-refused", code, detail, remedy, retryInMs }];
   }
 
-  #reject(status: number, moment: Moment): SessionCommand[] {
+  #reject(status: number, retryAfterMs: number, moment: Moment): SessionCommand[] {
     if (this.#state.id !== "connecting") {
       return [];
     }
@@ -248,14 +248,17 @@ export class Session {
         "the address speaks TLS: use https:// in EDGEDAG_MASTER (it answered HTTP 426)";
       return this.#lose(detail, moment);
     }
-    return this.#lose(`the address answered HTTP ${status} instead of the link`, moment);
+    const detail = `the address answered HTTP ${status} instead of the link`;
+    return this.#lose(detail, moment, Math.min(retryAfterMs, mostRetryAfterMs));
   }
 
-  #lose(detail: string, moment: Moment): SessionCommand[] {
+  /** `leastMs`: what the other side asked for; kept to with something on top, not all at once. */
+  #lose(detail: string, moment: Moment, leastMs = 0): SessionCommand[] {
     if (!this.#isOpen()) {
       return [];
     }
-    const retryInMs = this.#backoff.next(moment.random);
+    const asked = Math.round(leastMs * (1 + moment.random / 10));
+    const retryInMs = Math.max(asked, this.#backoff.next(moment.random));
     this.#state = { id: "waiting", until: moment.now + retryInMs };
     return [{ type: "drop" }, { type: "say-lost", detail, retryInMs }];
   }
@@ -292,6 +295,8 @@ export class Session {
 }
 
 const shortestHeartbeatMs = 20;
+/** However long a proxy asks to stay away. */
+const mostRetryAfterMs = 600_000;
 const slowCodes: ReadonlySet<RefusalCode> = new Set(["unauthorized", "version", "twin"]);
 
 function unreachable(value: never): never {

@@ -3,6 +3,7 @@
 import type { Diagnostic } from "../../protocol/diagnostic.ts";
 import type { AgentToMaster, Capabilities, RefusalCode, SnippetWord } from "../../protocol/link.ts";
 import type { BackoffRules } from "./backoff.ts";
+import type { RaceRules } from "./connect-race.ts";
 import type { LinkStatus } from "./heartbeat.ts";
 import type { PassedMessage } from "./session.ts";
 import type { SharedMemory } from "./shared-clock.ts";
@@ -30,6 +31,7 @@ export interface ThreadData {
   heartbeatMs: number;
   stateDir: string;
   backoff: BackoffRules;
+  race: RaceRules;
   window: WindowRules;
   uplink: BudgetRules;
   compress: boolean;

@@ -130,6 +130,11 @@ export class LinkServer {
     }
   }
 
+  /** The clock was set by so much. */
+  shiftTimes(byMs: number): void {
+    for (const session of this.#sessions) session.shiftTimes(byMs);
+  }
+
   async close(): Promise<void> {
     await this.#options.ingest.flush();
     const closing = [...this.#sockets.clients].map(

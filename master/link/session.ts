@@ -19,6 +19,7 @@ import { inflateFrame } from "../../protocol/link-deflate.ts";
 import { mayBeEarly } from "../../protocol/outbox.ts";
 import type { HelloAdmission, Visitor } from "../access/link-access.ts";
 import { revokedVerdict } from "../access/node-keys.ts";
+import { shiftedTime } from "../clock-jump.ts";
 import type { Hello, NodeConnection } from "../nodes/nodes.ts";
 import type { FrameResult, RecordFrame, RunRow } from "../storage/storage.ts";
 import type { LinkParts } from "./link-server.ts";
@@ -99,6 +100,11 @@ export class Session implements NodeConnection {
 
   get heardAt(): number {
     return this.#heardAt;
+  }
+
+  /** The clock was set by so much. */
+  shiftTimes(byMs: number): void {
+    this.#heardAt = shiftedTime(this.#heardAt, byMs, this.#parts.clock());
   }
 
   /** Whether the other side still answers: a ping within the time, after a frame that is fresh. */

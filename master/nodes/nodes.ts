@@ -3,6 +3,7 @@
 // arrives. Never sends anything: the connection is only a handle that the gateway uses.
 import type { AgentToMaster, MasterToAgent } from "../../protocol/link.ts";
 import type { Clock, Logger } from "../clock.ts";
+import { shiftedTime } from "../clock-jump.ts";
 import type { MasterStorage, NodeEvent, NodeRow } from "../storage/storage.ts";
 import { type Liveness, type LivenessRule, livenessOf } from "./liveness.ts";
 
@@ -75,6 +76,8 @@ export class Nodes {
   ): Promise<Nodes> {
     const nodes = new Nodes(storage, rule, clock, log);
     for (const row of await storage.nodes()) {
+      // Written before the clock was set back; nobody was heard in times to come.
+      row.lastSeenAt = Math.min(row.lastSeenAt, clock());
       const liveness = livenessOf(row.lastSeenAt, clock(), rule);
       nodes.#nodes.set(row.id, { row, liveness, isReconciled: false, isHeldBack: false });
     }
@@ -172,6 +175,15 @@ export class Nodes {
   acked(id: string, seq: number): void {
     const node = this.#nodes.get(id);
     if (node !== undefined && seq > node.row.acked) node.row.acked = seq;
+  }
+
+  /** The clock was set by so much: who was heard a second ago was so still. */
+  shiftTimes(byMs: number): void {
+    const now = this.#clock();
+    for (const { row } of this.#nodes.values()) {
+      row.lastSeenAt = shiftedTime(row.lastSeenAt, byMs, now);
+      this.#unsaved.add(row.id);
+    }
   }
 
   /** Ignored when another connection has taken the node's place meanwhile. */

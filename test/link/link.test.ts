@@ -316,6 +316,7 @@ t.test("a master from an older backup gets what is still held, and the loss is t
   const second = new LinkRig(stateDir, older.url);
   second.record(2);
   await older.until(() => older.records.length === 2);
+  await second.until(() => second.heard("behind").length > 0);
   t.same(older.violations, []);
   t.same(
     second.heard("behind"),
