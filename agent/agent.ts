@@ -37,7 +37,8 @@ import { needsSandbox } from "./sandbox-plan.ts";
 import { realPath } from "./sandbox-settings.ts";
 import { NodeSecrets } from "./secrets/node-secrets.ts";
 import { checkSecrets } from "./secrets/run-secrets.ts";
-import { isGateOn } from "./signing/gate-mode.ts";
+import { isGateOn, makesReceipts } from "./signing/gate-mode.ts";
+import type { Receipts } from "./signing/receipts.ts";
 import type { SignatureGate, SignatureUse } from "./signing/signature-gate.ts";
 import type { Snippets } from "./snippets.ts";
 import { StoreHost } from "./store/store-host.ts";
@@ -122,6 +123,11 @@ export class Agent {
       onProblem: (problem) => say("warn", problem.message),
     });
     if (!journal.ok) return journal;
+    const receipts = await openReceipts(options);
+    if (!receipts.ok) {
+      journal.value.close();
+      return receipts;
+    }
     const prefix = outsidePrefix(config.stateDir, options.isOneOff ?? false);
     const runtimeDir = makeRuntimeDir(config.runtimeDir, prefix);
     if (!runtimeDir.ok) {
@@ -152,6 +158,7 @@ export class Agent {
     const parts = {
       journal: journal.value,
       gate: gate.value,
+      receipts: receipts.value,
       execution: execution.value,
       storeHost,
     };
@@ -168,6 +175,7 @@ export class Agent {
     parts: {
       journal: Journal;
       gate: SignatureGate | undefined;
+      receipts: Receipts | undefined;
       execution: ExecutionParts;
       storeHost: StoreHost;
       runtimeDir: string;
@@ -204,6 +212,7 @@ export class Agent {
         variables: config.secretValues,
         hostEnv,
       }),
+      receipts: parts.receipts,
       ships: config.master !== "",
       // The wall clock as it was at the start, moved on by a clock that never jumps.
       now: () => Math.round(performance.timeOrigin + performance.now()),
@@ -709,4 +718,21 @@ async function openGate(config: Config): Promise<Result<SignatureGate | undefine
   if (!isGateOn(config)) return { ok: true, value: undefined };
   const { SignatureGate } = await import("./signing/signature-gate.ts");
   return SignatureGate.open(config);
+}
+
+/** Loaded only where there are receipts. */
+async function openReceipts({
+  config,
+  version,
+  say,
+}: AgentOptions): Promise<Result<Receipts | undefined>> {
+  if (!makesReceipts(config)) return { ok: true, value: undefined };
+  const { Receipts } = await import("./signing/receipts.ts");
+  const opened = Receipts.open(config, version);
+  if (opened.ok) {
+    const { keyId, inlineKey, isNewKey } = opened.value;
+    const what = isNewKey ? "a new key" : "the key";
+    say("info", `receipts are signed with ${what} ${keyId}: ${inlineKey}`);
+  }
+  return opened;
 }

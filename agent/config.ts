@@ -50,6 +50,8 @@ export interface Config extends SandboxConfig {
   durability: "process" | "power";
   trustedKeys: string;
   signatures: "auto" | "require" | "warn" | "off";
+  receipts: "auto" | "on" | "off";
+  receiptKey: string;
   drainMs: number;
 }
 
@@ -327,6 +329,20 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: "auto",
       shown: "require with EDGEDAG_TRUSTED_KEYS, else off",
       about: "Whether DAGs without a good signature are refused, run with a warning, or run.",
+    },
+    receipts: {
+      name: "EDGEDAG_RECEIPTS",
+      parse: oneOf("auto", "on", "off"),
+      fallback: "auto",
+      shown: "on with EDGEDAG_RECEIPT_KEY, else off",
+      about: "Whether the node signs a receipt of each run.",
+    },
+    receiptKey: {
+      name: "EDGEDAG_RECEIPT_KEY",
+      parse: text,
+      fallback: "",
+      shown: "receipt.key in EDGEDAG_STATE, made when it is missing",
+      about: "PEM file with the private key of receipts.",
     },
     ...sandboxTable(defaults.cores),
   };

@@ -5,6 +5,17 @@ import type { CancelledBy, Facts } from "../protocol/outcome.ts";
 import type { RunEvent } from "./core/events.ts";
 import type { ResultFile } from "./exec/attempt.ts";
 
+/** A copy that is on record; earlier releases did not note it. */
+export interface KeptObject {
+  kind: "result" | "artifact";
+  task: string;
+  attempt: number;
+  name: string;
+  path: string;
+  sizeBytes: number;
+  sha256: string;
+}
+
 /** What the journal keeps of an event: the event itself, and what came with it. */
 export type JournaledEvent =
   | Exclude<RunEvent, { type: "attempt-finished" }>
@@ -16,7 +27,7 @@ export type JournaledEvent =
       artifacts?: string[];
     })
   /** Not for the scheduler: a large result or artifact is on record. */
-  | { type: "object-kept"; key: string }
+  | { type: "object-kept"; key: string; object?: KeptObject }
   /** Not for the scheduler: a task has named an artifact, which may not be on record yet. */
   | { type: "artifact-named"; task: string; attempt: number; path: string; name?: string }
   /** Not for the scheduler: cancelled before it began, which it is told when it begins. */

@@ -7,6 +7,7 @@ import { nodeSdkPath } from "../protocol/install-paths.ts";
 import type { Json } from "../protocol/json.ts";
 import type { RunSummary } from "../protocol/link.ts";
 import type { RunOutcome } from "../protocol/outcome.ts";
+import { receiptName, receiptTask } from "../protocol/signing/receipt.ts";
 import { AttemptFactory } from "./attempt-factory.ts";
 import type { Config } from "./config.ts";
 import type { Capacity } from "./core/events.ts";
@@ -17,9 +18,10 @@ import type { Gpus } from "./gpus.ts";
 import type { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import type { Obstacle } from "./keeping.ts";
+import { LogChain } from "./log/log-chain.ts";
 import { RunLog } from "./log/run-log.ts";
 import { closeRunFolders, openRunFolders, type RunFolders } from "./run-folders.ts";
-import { RunHost } from "./run-host.ts";
+import { type RunEnd, RunHost } from "./run-host.ts";
 import { type RunObserver, tellWhenKept } from "./run-observer.ts";
 import { RunReport } from "./run-report.ts";
 import { RunResults } from "./run-results.ts";
@@ -27,6 +29,7 @@ import { sandboxSettings } from "./sandbox-settings.ts";
 import type { Mask } from "./secrets/mask.ts";
 import type { NodeSecrets } from "./secrets/node-secrets.ts";
 import { RunSecrets } from "./secrets/run-secrets.ts";
+import type { Receipts } from "./signing/receipts.ts";
 import type { StoreHost } from "./store/store-host.ts";
 
 export interface RunPlan {
@@ -57,6 +60,8 @@ export interface SharedParts {
   capacity: Capacity;
   gpus: Gpus;
   secrets: NodeSecrets;
+  /** Absent: none are made. */
+  receipts: Receipts | undefined;
   ships: boolean;
   now(): number;
   /** False when the journal cannot be written now. */
@@ -125,6 +130,9 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     },
     mask,
     onPartial: () => host.outputWaits(),
+    ...(shared.receipts === undefined
+      ? {}
+      : { openChain: () => LogChain.open({ stateDir, run, onProblem: shared.onProblem }) }),
     isHeld: (segment) => journal.holdsSegment(run, segment),
     onProblem: (problem) => shared.onProblem(`${problem.message}. ${problem.remedy}`),
     ...(recordedUpTo === undefined ? {} : { recordedUpTo }),
@@ -151,7 +159,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     sandbox: sandboxSettings(config, shared.baseEnv, artifact.files),
     secrets,
   });
-  const kept = events.flatMap((event) => (event.type === "object-kept" ? event.key : []));
+  const kept = events.filter((event) => event.type === "object-kept");
   const report = new RunReport(
     {
       run,
@@ -161,7 +169,7 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
       mask,
       sync: isPower,
       stuck: (problem) => shared.obstacle("files", problem),
-      onObject: (key) => host.objectKept(key),
+      onObject: (key, object) => host.objectKept(key, object),
       onRecord: shared.commit,
       onProblem: (text) => log.value.agent("warn", text),
     },
@@ -178,6 +186,8 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     journal,
     log: log.value,
     report,
+    onProblem: shared.onProblem,
+    receipt: receiptWriter(plan, shared, { state, results, report, log: log.value }),
     observer: tellWhenKept(ends.observer, shared.whenKept),
     capacity: shared.capacity,
     gpus: shared.gpus,
@@ -236,5 +246,33 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
         closeRunFolders(folders);
       },
     },
+  };
+}
+
+/** Undefined where no receipts are made. The receipt goes to the master with what the run has left. */
+function receiptWriter(
+  { run, digest, params }: RunPlan,
+  { receipts, journal }: SharedParts,
+  parts: { state: RunState; results: RunResults; report: RunReport; log: RunLog },
+): ((end: RunEnd) => Promise<() => void>) | undefined {
+  if (receipts === undefined) return undefined;
+  const { state, results, report, log } = parts;
+  return async (end) => {
+    const digestOfLog = log.digest();
+    if (digestOfLog === undefined) throw new Error("a log without a chain");
+    const written = await receipts.write({
+      run,
+      digest,
+      params,
+      state,
+      results,
+      artifacts: report.artifacts,
+      envelope: journal.signatures.envelopeOf(run),
+      ...end,
+      log: digestOfLog,
+    });
+    const object = { kind: "artifact", task: receiptTask, attempt: 1, name: receiptName } as const;
+    // Nothing is recorded where there is no master.
+    return () => void journal.recordObject({ run, time: Date.now(), ...object, ...written });
   };
 }

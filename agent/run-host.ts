@@ -15,13 +15,26 @@ import type { AttemptEnd, Executor } from "./exec/attempt.ts";
 import { Flights } from "./flights.ts";
 import type { Gpus } from "./gpus.ts";
 import type { Journal } from "./journal/journal.ts";
-import { type AttemptFinished, isForScheduler, type JournaledEvent } from "./journaled-event.ts";
+import {
+  type AttemptFinished,
+  isForScheduler,
+  type JournaledEvent,
+  type KeptObject,
+} from "./journaled-event.ts";
 import type { RunLog } from "./log/run-log.ts";
 import type { RunChannel, RunObserver } from "./run-observer.ts";
 import { noFacts, type RunReport } from "./run-report.ts";
 import type { RunResults } from "./run-results.ts";
 import type { Mask } from "./secrets/mask.ts";
 import { readTaskMessage } from "./task-messages.ts";
+
+/** How a run has ended, for its receipt. */
+export interface RunEnd {
+  startedAt: number;
+  finishedAt: number;
+  outcome: RunOutcome;
+  summary: RunSummary;
+}
 
 export interface RunHostOptions {
   run: string;
@@ -56,6 +69,13 @@ export interface RunHostOptions {
   sentBytes(): number | undefined;
   /** Calls when all that was appended is kept. */
   whenKept(told: () => void): void;
+  /**
+   * Signs what was run and writes it down, when the log is closed. What it gives puts it on record: in
+   * the same commit as the end. Absent: no receipts are made.
+   */
+  receipt: ((end: RunEnd) => Promise<() => void>) | undefined;
+  /** A receipt could not be made. */
+  onProblem(text: string): void;
   /** The run has its outcome and everything about it is in the journal. */
   finished(outcome: RunOutcome, summary: RunSummary): void;
   /** A bug of ours: the run cannot go on. */
@@ -266,8 +286,8 @@ export class RunHost {
   }
 
   /** An object is on record: noted in the same commit, so that it is not recorded again. */
-  objectKept(key: string): void {
-    this.#options.journal.append(this.run, [{ type: "object-kept", key }]);
+  objectKept(key: string, object: KeptObject): void {
+    this.#options.journal.append(this.run, [{ type: "object-kept", key, object }]);
     this.#flushSoon();
   }
 
@@ -566,7 +586,10 @@ export class RunHost {
       await this.#writeLastLines();
       if (this.#isAbandoned) return;
       log.close();
+      const recordReceipt = await this.#writeReceipt(outcome, summary);
+      if (this.#isAbandoned) return;
       crashPoint("agent.run-finish");
+      recordReceipt?.();
       report.runFinished(outcome, summary);
       journal.finishRun(this.run, outcome);
       whenKept(() => {
@@ -578,6 +601,26 @@ export class RunHost {
     } catch (error) {
       this.#options.broken(error);
     }
+  }
+
+  /** Without a receipt the run has ended all the same: what it did is not undone by a full disk. */
+  async #writeReceipt(outcome: RunOutcome, summary: RunSummary): Promise<(() => void) | undefined> {
+    const { receipt, now, onProblem } = this.#options;
+    if (receipt === undefined) return undefined;
+    const startedAt = this.#startedAt;
+    for (let tries = 1; !this.#isAbandoned; tries += 1) {
+      try {
+        return await receipt({ startedAt, finishedAt: now(), outcome, summary });
+      } catch (error) {
+        if (!(error instanceof Error) || !("syscall" in error)) throw error;
+        if (tries === lastTries) {
+          onProblem(`run ${this.run} has no receipt: ${error.message}`);
+          return undefined;
+        }
+      }
+      await delay(1000, undefined, { ref: false });
+    }
+    return undefined;
   }
 
   /** The disk gets some time; then the run ends, and the lines that it did not take are told as missing. */

@@ -11,6 +11,7 @@ import type { UnnumberedRecord } from "../protocol/outbox.ts";
 import type { Facts, Outcome, RunOutcome } from "../protocol/outcome.ts";
 import type { AttemptEnd, ResultFile } from "./exec/attempt.ts";
 import type { Journal } from "./journal/journal.ts";
+import type { KeptObject } from "./journaled-event.ts";
 import {
   type CopyDigest,
   CopyFailed,
@@ -50,7 +51,7 @@ export interface ReportOptions {
   /** A copy cannot be written and is tried again, or (undefined) could be. */
   stuck(problem: string | undefined): void;
   /** Says that an object is on record, so that a restart does not record it again. */
-  onObject(key: string): void;
+  onObject(key: string, object: KeptObject): void;
   /** Something to commit came up outside of a turn. */
   onRecord(): void;
   onProblem(text: string): void;
@@ -68,9 +69,16 @@ export class RunReport {
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(options: ReportOptions, recorded: Iterable<string> = []) {
+  /** `recorded` are the objects that an earlier agent has put on record. */
+  constructor(options: ReportOptions, recorded: Iterable<{ key: string; object?: KeptObject }>) {
     this.#options = options;
-    this.#recorded = new Set(recorded);
+    this.#recorded = new Set();
+    for (const { key, object } of recorded) {
+      this.#recorded.add(key);
+      if (object?.kind !== "artifact") continue;
+      const { kind: _, ...artifact } = object;
+      this.artifacts.push(artifact);
+    }
   }
 
   runStarted(details: { dag: string; digest: string; tasks: number; params: RunParams }): void {
@@ -249,7 +257,8 @@ export class RunReport {
     const { run, journal } = this.#options;
     crashPoint("agent.object-copied");
     journal.recordObject({ run, time: Date.now(), ...object, path, ...digest });
-    this.#options.onObject(key);
+    const { sizeBytes, sha256 } = digest;
+    this.#options.onObject(key, { ...object, path, sizeBytes, sha256 });
     crashPoint("agent.object-recorded");
     this.#options.onRecord();
     return digest;

@@ -129,6 +129,16 @@ export function addClientCommands(program: Command, context: CommandContext): vo
       const { artifacts } = await import("./client/results.ts");
       ended(await artifacts({ ...options, ...to(options), run }, io));
     });
+  command(
+    "receipt <run>",
+    "print what the node has signed of a run: at the master, or on this machine",
+  )
+    .option("-o, --out <file>", "write it there")
+    .option("--state <folder>", "read that of the agent with this state folder")
+    .action(async (run: string, options) => {
+      const { receipt } = await import("./client/receipt.ts");
+      ended(await receipt({ ...options, ...to(options), run }, io));
+    });
   command("cancel <run>", "cancel a run").action(async (run: string, options) => {
     const { cancel } = await import("./client/runs.ts");
     ended(await cancel({ ...options, ...to(options), run }, io));

@@ -29,6 +29,28 @@ export interface LogLine {
   fields?: Record<string, unknown>;
 }
 
+/**
+ * The canonical text of a line, which the node writes and receipts are about: a reader that has parsed a
+ * line, with its fields in any order, gets the same bytes.
+ */
+export function lineText(line: LogLine): string {
+  const { time, source, level, task, attempt, stream, seq, text, base64, cut, open, fields } = line;
+  return JSON.stringify({
+    time,
+    source,
+    level,
+    task,
+    attempt,
+    stream,
+    seq,
+    text,
+    base64,
+    cut,
+    open,
+    fields,
+  });
+}
+
 /** In `fields.gap` of a line that stands for lines that are missing behind its own number. */
 export interface GapFields {
   /** How many lines are missing, from this line's `seq` on; the next line has `seq` + `lines`. */

@@ -38,6 +38,20 @@ export function segmentPath(stateDir: string, run: string, segment: number): str
   return `${stateDir}/runs/${run}/log/${segment}.ndjson`;
 }
 
+/** Digests of the segments that are full, where there are receipts. */
+export function logChainPath(stateDir: string, run: string): string {
+  return `${stateDir}/runs/${run}/log-chain.ndjson`;
+}
+
+/** The private key of receipts, where no other is named; `.pub` beside it. */
+export function receiptKeyPath(stateDir: string): string {
+  return `${stateDir}/receipt.key`;
+}
+
+export function receiptPath(stateDir: string, run: string): string {
+  return `${stateDir}/runs/${run}/receipt.json`;
+}
+
 export function runObjectsDir(stateDir: string, run: string): string {
   return `${stateDir}/runs/${run}/objects`;
 }

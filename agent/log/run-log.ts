@@ -5,10 +5,12 @@
 
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
 import type { Json } from "../../protocol/json.ts";
-import type { LogLevel, LogLine } from "../../protocol/log.ts";
+import { type LogLevel, type LogLine, lineText } from "../../protocol/log.ts";
+import type { LogDigest } from "../../protocol/signing/log-chain.ts";
 import { runLogDir } from "../../protocol/state-paths.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { isPlain, type LineBytes, type LineEnd, LineWriter } from "./line-writer.ts";
+import type { LogChain } from "./log-chain.ts";
 import { Segments } from "./segments.ts";
 
 /** Lines that are in a segment file now; for `Journal.recordLogChunk`. */
@@ -48,6 +50,8 @@ export interface RunLogOptions {
   mayWrite?(): boolean;
   /** Lines that were written but not recorded before a crash are recorded again from here on. */
   recordedUpTo?: { segment: number; end: number } | undefined;
+  /** Given once the files are open: the chain of hashes over them, where there are receipts. */
+  openChain?(): LogChain;
   segmentBytes?: number;
   limitBytes?: number;
   sync?: boolean;
@@ -67,6 +71,7 @@ export class RunLog {
   readonly #streams = new Set<LogStream>();
   #seq: number;
   #dropped: { lines: number; bytes: number; from: number; to: number } | undefined;
+  #chain: LogChain | undefined;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -92,6 +97,8 @@ export class RunLog {
     }
     const { segments, lastLine } = opened.value;
     const log = new RunLog(options, segments, lastLine === undefined ? 0 : seqOf(lastLine));
+    // After the files: a torn line at their end is gone now.
+    log.#chain = options.openChain?.();
     log.#recordAgain();
     return { ok: true, value: log };
   }
@@ -99,6 +106,11 @@ export class RunLog {
   /** Number of the last line. */
   get seq(): number {
     return this.#seq;
+  }
+
+  /** What a receipt says of the lines that were written; undefined without a chain. */
+  digest(): LogDigest | undefined {
+    return this.#chain?.digest(this.#seq);
   }
 
   /** The bytes of one stream of one attempt. stdout is level info, stderr is warn. */
@@ -152,6 +164,8 @@ export class RunLog {
     const { segment, offset, dropped } = written.value;
     const firstLine = this.#seq - lines + 1;
     this.#options.onChunk({ segment, offset, sizeBytes: bytes.length, lines, firstLine }, bytes);
+    this.#chain?.add(segment, { bytes, firstLine, lastLine: this.#seq });
+    if (segment !== this.#segments.segment) this.#chain?.leave();
     this.#writer.reset();
     for (const gone of dropped) {
       this.#sayGone(gone);
@@ -187,6 +201,7 @@ export class RunLog {
     if (this.#isClosed) return;
     this.flush();
     this.#segments.leave(segment);
+    if (segment !== this.#segments.segment) this.#chain?.leave();
   }
 
   /** Removes a segment that was left, and says how many lines went with it where they were not shipped. */
@@ -225,7 +240,7 @@ export class RunLog {
       return;
     }
     const text = cutText(line.text ?? "");
-    const json = JSON.stringify({ time: this.#now(), seq: this.#seq + 1, ...line, text });
+    const json = lineText({ ...line, time: this.#now(), seq: this.#seq + 1, text });
     if (this.#writer.putJson(json)) {
       this.#seq += 1;
       return;
@@ -233,7 +248,7 @@ export class RunLog {
     // Only fields can be this large.
     const { fields: _, ...bare } = line;
     const short = { ...bare, text, fields: { dropped: "fields larger than a log chunk" } };
-    this.#writer.putJson(JSON.stringify({ time: this.#now(), seq: this.#seq + 1, ...short }));
+    this.#writer.putJson(lineText({ ...short, time: this.#now(), seq: this.#seq + 1 }));
     this.#seq += 1;
   }
 

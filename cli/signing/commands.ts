@@ -1,5 +1,6 @@
 // The commands about keys, signatures and receipts.
 import { type Command, InvalidArgumentError } from "commander";
+import { exitCodes } from "../../protocol/exit-codes.ts";
 import type { Io } from "../io.ts";
 
 export interface SigningContext {
@@ -34,20 +35,32 @@ export function addSigningCommands(program: Command, { env, io, ended }: Signing
       ended(await sign(path, options, io));
     });
   program
-    .command("verify <artifact>")
-    .description("check the signatures of an artifact")
+    .command("verify <artifact> [receipt]")
+    .description("check the signatures of an artifact, or (verify receipt FILE) a receipt")
     .option(
       "--trusted <keys>",
       "files, folders or ed25519:... of public keys (EDGEDAG_TRUSTED_KEYS)",
     )
     .option("--node <name>", "as this node would")
     .option("--at <time>", "as at this time")
+    .option("--log <file>", "of a receipt: compare this NDJSON log")
+    .option("--artifact <file>", "of a receipt: compare this artifact")
+    .option("--allow-gaps", "of a receipt: lines may be missing from the log", false)
     .option("--mutations <n>", "change the artifact in n ways: none may be accepted", whole)
     .option("--seed <n>", "of the mutations", whole)
     .option("--json", "print JSON", false)
-    .action(async (path: string, options) => {
+    .action(async (what: string, receipt: string | undefined, options) => {
+      if (receipt !== undefined && what !== "receipt") {
+        return program.error("verify: name one artifact, or say `verify receipt FILE`", {
+          exitCode: exitCodes.usage,
+        });
+      }
+      if (receipt !== undefined) {
+        const { verifyReceipt } = await import("./verify-receipt.ts");
+        return ended(await verifyReceipt(receipt, { ...options, env }, io));
+      }
       const { verify } = await import("./verify.ts");
-      ended(await verify(path, { ...options, env }, io));
+      ended(await verify(what, { ...options, env }, io));
     });
 }
 

@@ -1,5 +1,6 @@
 // Routes about results of tasks and artifacts of runs.
 import { Readable } from "node:stream";
+import { receiptName, receiptTask } from "../../protocol/signing/receipt.ts";
 import { nearest } from "../nearest.ts";
 import type { FoundResult, Results } from "../results/results.ts";
 import type { Runs } from "../runs/runs.ts";
@@ -116,7 +117,44 @@ export function resultRoutes(storage: MasterStorage, runs: Runs, results: Result
         };
       },
     },
+    receiptRoute({ storage, runs, results }),
   ];
+}
+
+function receiptRoute({ storage, runs, results }: ResultRouteParts): Route {
+  return {
+    method: "GET",
+    path: "/api/runs/{run}/receipt",
+    id: "getReceipt",
+    summary: "What the node has signed of a run that has ended: a DSSE envelope.",
+    parameters: [runId],
+    responses: {
+      200: { description: "The receipt.", schema: {} },
+      404: { description: "The run has none, or there is no such run.", schema: ref("Error") },
+    },
+    handle: async ({ path: { run = "" } }) => {
+      if ((await storage.run(run)) === undefined) return unknownRun(runs, run);
+      const object = await results.artifact(run, receiptTask, receiptName);
+      if (object === undefined) {
+        return failure(
+          404,
+          "Resource",
+          "E_API_NO_RECEIPT",
+          `there is no receipt of run ${run}`,
+          "Nodes with EDGEDAG_RECEIPTS=on make one at the end of each run.",
+        );
+      }
+      if (object.state !== "verified") return notServed(object);
+      const body = Readable.from(results.bytes(object));
+      return { kind: "stream", status: 200, type: "application/json", body };
+    },
+  };
+}
+
+interface ResultRouteParts {
+  storage: MasterStorage;
+  runs: Runs;
+  results: Results;
 }
 
 async function noResult(
