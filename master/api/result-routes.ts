@@ -125,6 +125,7 @@ function receiptRoute({ storage, runs, results }: ResultRouteParts): Route {
   return {
     method: "GET",
     path: "/api/runs/{run}/receipt",
+    needs: "read",
     id: "getReceipt",
     summary: "What the node has signed of a run that has ended: a DSSE envelope.",
     parameters: [runId],
