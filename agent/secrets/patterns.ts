@@ -18,14 +18,15 @@ export function patternsOf(secret: Buffer): Buffer[] {
   const inner = withoutEnds(secret);
   if (inner.length < secret.length) addEncoded(inner, add);
   const lines = linesOf(secret);
-  for (const line of lines) {
-    add(line);
-    addWritten(line, add);
-  }
-  // Line by line, what stands between the lines stays as it is.
+  // Line by line, what stands between the lines stays as it is. Before they are added: the only line
+  // of a secret that ends in a newline is the same text as the secret without it.
   if (lines.length > 0) {
     found.delete(secret.toString("latin1"));
     found.delete(inner.toString("latin1"));
+  }
+  for (const line of lines) {
+    add(line);
+    addWritten(line, add);
   }
   return [...found.values()];
 }

@@ -195,6 +195,14 @@ t.test("base64 that is wrapped after 64 or 76 characters is masked", async (t) =
   }
 });
 
+t.test("a secret that ends in newlines is masked without them too", async (t) => {
+  for (const ends of ["\n", "\r\n", "\n\n"]) {
+    const mask = new Mask([Buffer.from(`hunter2-hunter2${ends}`)]);
+    t.equal(mask.text("x hunter2-hunter2 y"), "x *** y");
+    t.equal(mask.text(`x hunter2-hunter2${ends}`).includes("hunter2"), false);
+  }
+});
+
 t.test("a secret of several lines is masked line by line", async (t) => {
   const body =
     randomBytes(300)
