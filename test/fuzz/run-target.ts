@@ -33,8 +33,8 @@ export async function runTarget(options: TargetOptions): Promise<Report> {
   };
   try {
     const { code, out, err } = await ended(child, folder);
-    if (code === 0) {
-      const line = out.trim().split("\n").at(-1) ?? "";
+    const line = out.trim().split("\n").at(-1) ?? "";
+    if (code === 0 && line.startsWith("{")) {
       return { kind: "clean", figures: JSON.parse(line) as Figures }; // printed by child.ts
     }
     if (code === missingCode) return { kind: "missing", detail: out.trim() };

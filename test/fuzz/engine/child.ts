@@ -2,13 +2,13 @@
 // parent (run-target.ts) keeps what breaks, also when it takes this process with it.
 import { writeFileSync } from "node:fs";
 import { Missing } from "../target.ts";
-import { targets } from "../targets.ts";
+import { selfTest, targets } from "../targets.ts";
 import { readCorpus, replaceCorpus } from "./corpus.ts";
 import { Crash, Loop, minimise } from "./loop.ts";
-import { brokenCode, type ChildOptions, missingCode } from "./report.ts";
+import { brokenCode, type ChildOptions, failedCode, missingCode } from "./report.ts";
 
 async function main(options: ChildOptions): Promise<number> {
-  const load = targets[options.name];
+  const load = { ...targets, ...selfTest }[options.name];
   if (load === undefined) throw new Error(`no target ${options.name}`);
   const { open } = await load();
   let target: Awaited<ReturnType<typeof open>>;
@@ -50,5 +50,11 @@ async function main(options: ChildOptions): Promise<number> {
 
 const [given] = process.argv.slice(2);
 if (given === undefined) throw new Error("no options");
-// Written by run-target.ts.
-process.exit(await main(JSON.parse(given) as ChildOptions));
+try {
+  // Written by run-target.ts.
+  process.exit(await main(JSON.parse(given) as ChildOptions));
+} catch (error) {
+  // Of the fuzzer itself: its own net above must not catch it.
+  console.log(error);
+  process.exit(failedCode);
+}

@@ -1,6 +1,6 @@
 // The fuzzer of one target: replays its corpus, then mutates what is interesting until the time is
 // over. Coverage is looked at once for a batch; only a batch with news is run again one by one.
-import { closeSync, openSync, writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { Broken, must, shown, type Target } from "../target.ts";
 import { mutateBytes } from "./bytes.ts";
 import type { Kept } from "./corpus.ts";
@@ -79,7 +79,6 @@ export class Loop {
     }
     await this.#look();
     if (this.#options.seconds > 0 && this.#target.grows !== false) await this.#findGrowth();
-    closeSync(this.#currentFd);
     return {
       target: this.#options.name,
       runs: this.#runs,
@@ -93,17 +92,22 @@ export class Loop {
     };
   }
 
-  /** The smallest inputs that together reach all that is reached. */
+  /** The smallest inputs that together reach all that is reached, and the target's own seeds do not. */
   async distil(): Promise<Buffer[]> {
     const coverage = this.#coverage;
-    if (coverage === undefined) return this.kept.slice(0, 60);
+    if (coverage === undefined) return [];
+    const have = new Set<string>();
+    for (const seed of this.#target.seeds?.() ?? []) {
+      coverage.take();
+      await this.#one(Buffer.from(seed));
+      for (const block of coverage.take()) have.add(block);
+    }
     const reached: { input: Buffer; blocks: string[] }[] = [];
     for (const input of this.kept.toSorted((a, b) => a.length - b.length)) {
       coverage.take();
       await this.#one(input);
       reached.push({ input, blocks: coverage.take() });
     }
-    const have = new Set<string>();
     const chosen: Buffer[] = [];
     let bytes = 0;
     // Greedy by what is new for each byte of the input.

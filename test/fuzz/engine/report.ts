@@ -15,6 +15,7 @@ export interface ChildOptions {
 
 export const brokenCode = 1;
 export const missingCode = 3;
+export const failedCode = 70;
 
 export interface Figures {
   target: string;

@@ -15,22 +15,19 @@ const mostRssBytes = 700 * 2 ** 20;
 export async function open(): Promise<Target> {
   let service: Service;
   try {
+    // Without keys: too many wrong ones, and an address is not listened to for a while.
     service = await Service.start({
-      EDGEDAG_TOKEN: "the-masters-token",
-      EDGEDAG_API_KEYS: "one=key-of-one-1",
+      EDGEDAG_OPEN: "yes",
       EDGEDAG_LEVELS: "subprocess",
       EDGEDAG_SNIPPET_ISOLATION: "subprocess",
-      EDGEDAG_RATE_LIMIT: "",
     });
   } catch (error) {
     throw new Missing(`no service here: ${String(error).slice(0, 300)}`);
   }
   const port = Number(new URL(service.url).port);
-  const key = { authorization: "Bearer key-of-one-1" };
-  const api = (await service.get<OpenApi>("/openapi.json", { headers: key })).value;
+  const api = (await service.get<OpenApi>("/openapi.json")).value;
   const headers = {
     Host: `127.0.0.1:${port}`,
-    Authorization: "Bearer key-of-one-1",
     Connection: "close",
   };
   const ofDoors = Object.fromEntries(

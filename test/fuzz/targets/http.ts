@@ -178,6 +178,8 @@ export function ask(port: number, bytes: Buffer, patienceMs = 250): Promise<stri
     let answer = "";
     const socket = connect(port, "127.0.0.1");
     const timer = setTimeout(() => socket.destroy(), patienceMs);
+    // Node.js answers nobody who has ended its side; what is only a part is ended after a while.
+    const ending = setTimeout(() => socket.end(), patienceMs / 4);
     socket.setEncoding("latin1").on("data", (text: string) => {
       if (answer.length < 4 * 2 ** 20) answer += text;
       // One request is answered once and closed; only what is open on purpose waits.
@@ -186,9 +188,10 @@ export function ask(port: number, bytes: Buffer, patienceMs = 250): Promise<stri
     socket.on("error", () => undefined);
     socket.on("close", () => {
       clearTimeout(timer);
+      clearTimeout(ending);
       resolve(answer);
     });
-    socket.end(bytes);
+    socket.write(bytes);
   });
 }
 
