@@ -12,7 +12,7 @@ import { ConnectRace } from "./connect-race.ts";
 import { Connection } from "./connection.ts";
 import { EarlyLane } from "./early-lane.ts";
 import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
-import { Identity } from "./identity.ts";
+import { KeyKeeper } from "./key-keeper.ts";
 import { DamagedRow, OutboxReader } from "./outbox-reader.ts";
 import { RecordSource } from "./record-source.ts";
 import { Session, type SessionCommand, type SessionEvent } from "./session.ts";
@@ -37,7 +37,7 @@ export class LinkWorker {
   #race: ConnectRace | undefined;
   #connection: Connection | undefined;
   #shipper: Shipper | undefined;
-  #identity: Identity | undefined;
+  readonly #keys: KeyKeeper;
   /** A frame is on its way to the operating system. */
   #isSending = false;
   #sessionTimer: NodeJS.Timeout | undefined;
@@ -62,6 +62,13 @@ export class LinkWorker {
     this.#checkpoints = new Checkpoints(this.#reader);
     this.#session = new Session({ heartbeatMs: data.heartbeatMs, backoff: data.backoff });
     this.#window = new ShipWindow(data.window);
+    this.#keys = new KeyKeeper({
+      stateDir: data.stateDir,
+      ...(data.enrollToken === undefined ? {} : { enrollToken: data.enrollToken }),
+      rotationMs: data.keyRotationMs,
+      changed: (detail) => this.#handle({ type: "restarted", detail }),
+      problem: (problem) => this.#tell({ type: "problem", problem }),
+    });
     this.#budget = new UplinkBudget(data.uplink, performance.now());
   }
 
@@ -114,7 +121,7 @@ export class LinkWorker {
         break;
       case "ship":
         this.#reading(() => this.#startShipping(command));
-        this.#welcomed(command.nextKey);
+        this.#keys.welcomed(command.nextKey);
         break;
       case "acked":
         crashPoint("agent.ack-received");
@@ -131,7 +138,7 @@ export class LinkWorker {
         this.#settle();
         this.#send(makeHeartbeat(this.#status, this.#clock));
         this.#connection?.ping();
-        this.#rotate();
+        this.#keys.rotate();
         break;
       case "drop":
         this.#settle();
@@ -165,7 +172,7 @@ export class LinkWorker {
     const { url, token, tlsCa, tlsCert, tlsKey } = this.#data;
     this.#settled = { bytes: 0, frames: 0 };
     try {
-      const key = this.#openIdentity()?.shown().key;
+      const key = this.#keys.open();
       const options = {
         url,
         ...(token === undefined ? {} : { token }),
@@ -196,22 +203,10 @@ export class LinkWorker {
     }
   }
 
-  /** Tried again at each connect: a disk that was full may have room. */
-  #openIdentity(): Identity | undefined {
-    const { stateDir, enrollToken, keyRotationMs } = this.#data;
-    this.#identity ??= Identity.open({
-      stateDir,
-      ...(enrollToken === undefined ? {} : { enrollToken }),
-      rotationMs: keyRotationMs,
-      now: Date.now(),
-    });
-    return this.#identity;
-  }
-
   #prove({ nonce, channel }: { nonce: string; channel: "tls" | "plain" }): void {
     const { node, boot } = this.#data;
     const ownChannel = channel === "tls" ? this.#connection?.channel : undefined;
-    const proof = this.#identity?.prove({
+    const proof = this.#keys.prove({
       node,
       boot,
       nonce,
@@ -220,35 +215,10 @@ export class LinkWorker {
     if (proof !== undefined) this.#send({ type: "proof", ...proof });
   }
 
-  /** The master has let the node in: its keys may move on. */
-  #welcomed(nextKey: string | undefined): void {
-    this.#keepKeys((identity) => identity.welcomed(nextKey), "the key in use has changed");
-  }
-
-  #rotate(): void {
-    this.#keepKeys((identity) => identity.rotate(Date.now()), "a new key is to be announced");
-  }
-
-  #keepKeys(change: (identity: Identity) => boolean, detail: string): void {
-    if (this.#identity === undefined) return;
-    try {
-      if (!change(this.#identity)) return;
-    } catch (error) {
-      const message = `the node's keys cannot be kept: ${troubleOf(error, "")}`;
-      const remedy = "Check the disk of EDGEDAG_STATE; it is tried again.";
-      this.#tell({
-        type: "problem",
-        problem: { code: "E_LINK_IDENTITY", path: "", message, remedy },
-      });
-      return;
-    }
-    // Not in the middle of what the session has asked for.
-    queueMicrotask(() => this.#handle({ type: "restarted", detail }));
-  }
-
   #greet(): void {
     const { node, boot, agentVersion, capabilities, labels, wantsRuns, snippetSlots } = this.#data;
     const { firstHeldSeq, nextSeq } = this.#reader.bounds();
+    const identity = this.#keys.shown();
     crashPoint("agent.link-hello");
     this.#send({
       type: "hello",
@@ -262,7 +232,7 @@ export class LinkWorker {
       nextSeq,
       runs: Object.keys(this.#status.runs),
       wantsRuns,
-      ...(this.#identity === undefined ? {} : { identity: this.#identity.shown() }),
+      ...(identity === undefined ? {} : { identity }),
       ...(snippetSlots === 0 ? {} : { snippetSlots }),
     });
   }
@@ -272,7 +242,7 @@ export class LinkWorker {
     if (decoded.ok) {
       const message = decoded.value;
       const isShutOut = message.type === "refused" && message.code === "unauthorized";
-      if (isShutOut && this.#identity?.refused() === true) {
+      if (isShutOut && this.#keys.refused()) {
         // A master of an older backup knows only the key before.
         const detail = `${message.detail}; the key before is tried`;
         this.#handle({ type: "lost", detail });

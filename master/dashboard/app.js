@@ -225,7 +225,9 @@ const colours = new Map([
   ...["late", "retrying", "cancelled", "arriving"].map(
     (word) => /** @type {const} */ ([word, "warn"]),
   ),
-  ...["failed", "refused", "corrupt", "lost"].map((word) => /** @type {const} */ ([word, "bad"])),
+  ...["failed", "refused", "corrupt", "lost", "revoked"].map(
+    (word) => /** @type {const} */ ([word, "bad"]),
+  ),
   ...["running"].map((word) => /** @type {const} */ ([word, "live"])),
 ]);
 
@@ -391,7 +393,7 @@ function nodesPage(signal) {
     const rows = nodes.map((/** @type {any} */ node) => [
       node.id,
       link("nodes", node.id),
-      state(node.state),
+      state(node.revokedAt === undefined ? node.state : "revoked"),
       activity(node),
       when(node.lastSeenAt),
       platform(node),
@@ -434,7 +436,11 @@ const nodePage = (id) => (signal) => {
       ["Records missing", String(node.missingRecords)],
       ["Labels", few(Object.entries(node.labels).map(([name, text]) => `${name}=${text}`)) || "-"],
     ];
-    show(top, make("h1", {}, `${node.id} `, state(node.state)), factList(facts));
+    show(
+      top,
+      make("h1", {}, `${node.id} `, state(node.revokedAt === undefined ? node.state : "revoked")),
+      factList(facts),
+    );
     show(runs, runTable(found.runs, "It had no run yet."));
     show(
       events,

@@ -41,7 +41,7 @@ t.test("the page for operators names every code, and the commands that are denie
   for (const name of usuallyDenied) t.match(page, new RegExp(`\\b${name}\\b`), name);
   const { stdout } = await run("sh", [
     "-c",
-    "grep -rhoE '\"E_[A-Z_]+\"' master/doors master/api/server.ts | sort -u",
+    "grep -rhoE '\"E_[A-Z_]+\"' master/doors master/api/server.ts master/api/admission.ts | sort -u",
   ]);
   for (const code of stdout.trim().split("\n")) {
     t.ok(page.includes(`\`${code.replaceAll('"', "")}\``), code);
