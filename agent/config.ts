@@ -306,7 +306,7 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       parse: oneOf("process", "power"),
       fallback: "process",
       shown: "process",
-      about: "What the journal survives: the end of the agent, or a power loss (slower).",
+      about: "What is told survives: the end of the agent (process), or also a power loss (power).",
     },
     drainMs: {
       name: "EDGEDAG_DRAIN",

@@ -189,17 +189,17 @@ export class Keeping {
   #keepWithinLimit(): void {
     const { journal, outboxLimitBytes } = this.#options;
     if (outboxLimitBytes === 0 || this.#isDropping || this.#isClosed) return;
-    if (journal.outboxBytes <= outboxLimitBytes) {
-      this.obstacle("outbox", undefined);
-      return;
-    }
+    const isOver = journal.outboxBytes > outboxLimitBytes;
+    if (!isOver) this.obstacle("outbox", undefined);
+    if (!isOver && !journal.mustDrop) return;
     this.#isDropping = true;
     setImmediate(() => {
       this.#isDropping = false;
       if (this.#isClosed) return;
-      const dropped = journal.dropOldestLog();
+      const dropped = journal.dropOldestLog({ onlyDue: !isOver });
       if (!dropped.ok) return; // the next commit meets the same disk, and tells
-      if (dropped.value.lines === 0 && journal.outboxBytes > outboxLimitBytes) {
+      if (dropped.value.lines === 0 && !journal.mustDrop) {
+        if (!isOver) return;
         const text = `E_OUTBOX_LIMIT: ${journal.outboxBytes} bytes of results wait for the master, more than EDGEDAG_OUTBOX_LIMIT (Bring the master back or raise the limit; results are never dropped.)`;
         this.obstacle("outbox", text);
         return;

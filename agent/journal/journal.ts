@@ -344,18 +344,20 @@ export class Journal {
     this.#gone.push({ run, segment });
   }
 
-  get hasGone(): boolean {
-    return this.#gone.length > 0;
+  /** A segment is to be dropped whatever the limit: its file is gone, or it was begun. */
+  get mustDrop(): boolean {
+    return this.#gone.length > 0 || this.#drop !== undefined;
   }
 
   /**
    * One bounded step of dropping log lines that wait for the master, oldest first; `lines` 0: there
-   * are none. Gaps stand in their place. Results and outcomes are never dropped.
+   * are none. Gaps stand in their place. Results and outcomes are never dropped. `onlyDue`: only what
+   * `mustDrop` means.
    */
-  dropOldestLog(): Result<{ lines: number; bytes: number; run: string }> {
+  dropOldestLog({ onlyDue = false } = {}): Result<{ lines: number; bytes: number; run: string }> {
     const committed = this.commit();
     if (!committed.ok) return committed;
-    const drop = this.#drop ?? this.#nextDrop();
+    const drop = this.#drop ?? this.#nextDrop(onlyDue);
     this.#drop = drop;
     if (drop === undefined) return { ok: true, value: { lines: 0, bytes: 0, run: "" } };
     let dropped = { lines: 0, bytes: 0, isDone: false };
@@ -376,12 +378,12 @@ export class Journal {
     return { ok: true, value: { lines: dropped.lines, bytes: dropped.bytes, run } };
   }
 
-  #nextDrop(): LogDrop | undefined {
+  #nextDrop(onlyDue: boolean): LogDrop | undefined {
     for (let gone = this.#gone.shift(); gone !== undefined; gone = this.#gone.shift()) {
       const held = this.#outbox.segmentOf(gone.run, gone.segment);
       if (held !== undefined) return new LogDrop(this.#database, held);
     }
-    const held = this.#outbox.oldestSegment();
+    const held = onlyDue ? undefined : this.#outbox.oldestSegment();
     if (held === undefined) return undefined;
     this.onSegmentDropping?.(held.run, held.segment);
     return new LogDrop(this.#database, held);

@@ -38,8 +38,12 @@ export class RealMaster {
     this.url = url;
   }
 
-  static async start(box: Box, address = "127.0.0.1:0"): Promise<RealMaster> {
-    const { cli, url } = await begin(box, address);
+  static async start(
+    box: Box,
+    address = "127.0.0.1:0",
+    env: { [name: string]: string } = {},
+  ): Promise<RealMaster> {
+    const { cli, url } = await begin(box, address, env);
     return new RealMaster(box, cli, url);
   }
 
@@ -116,9 +120,18 @@ export class RealMaster {
   }
 }
 
-async function begin(box: Box, address: string): Promise<{ cli: Cli; url: string }> {
+async function begin(
+  box: Box,
+  address: string,
+  env: { [name: string]: string } = {},
+): Promise<{ cli: Cli; url: string }> {
   const cli = box.start(["master"], {
-    env: { EDGEDAG_LISTEN: address, EDGEDAG_DATA: box.path("master"), EDGEDAG_TOKEN: token },
+    env: {
+      EDGEDAG_LISTEN: address,
+      EDGEDAG_DATA: box.path("master"),
+      EDGEDAG_TOKEN: token,
+      ...env,
+    },
   });
   const [, url] = await cli.says(/master listens on (http:[^"]+)"/);
   if (url === undefined) throw new Error("no address");
