@@ -34,6 +34,11 @@ export class BenchMaster {
     return new BenchMaster(child, url);
   }
 
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error("the master did not start");
+    return this.#child.pid;
+  }
+
   async connected(node = "bench"): Promise<void> {
     await until(
       "the node is connected",

@@ -20,6 +20,7 @@ import type {
   RunState,
 } from "../storage.ts";
 import { FrameApplier } from "./apply-frames.ts";
+import { GroupedWrites } from "./grouped-writes.ts";
 import { attemptOf, chunkOf, nodeEventOf, nodeOf, objectOf, runOf } from "./rows.ts";
 
 const eventsKeptPerNode = 1000;
@@ -46,26 +47,28 @@ export class SqliteStorage implements MasterStorage {
     return this.#sql("SELECT * FROM nodes ORDER BY id").all().map(nodeOf);
   }
 
-  async saveNode(node: NodeRow): Promise<void> {
-    this.#sql(
-      `INSERT INTO nodes (id, first_seen_at, last_seen_at, boot, agent_version, capabilities_json,
+  saveNode(node: NodeRow): Promise<void> {
+    return this.#grouped.add(() => {
+      this.#sql(
+        `INSERT INTO nodes (id, first_seen_at, last_seen_at, boot, agent_version, capabilities_json,
          labels_json, wants_runs, acked, missing_records)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at, boot = excluded.boot,
          agent_version = excluded.agent_version, capabilities_json = excluded.capabilities_json,
          labels_json = excluded.labels_json, wants_runs = excluded.wants_runs`,
-    ).run(
-      node.id,
-      node.firstSeenAt,
-      node.lastSeenAt,
-      node.boot,
-      node.agentVersion,
-      JSON.stringify(node.capabilities),
-      JSON.stringify(node.labels),
-      node.wantsRuns ? 1 : 0,
-      node.acked,
-      node.missingRecords,
-    );
+      ).run(
+        node.id,
+        node.firstSeenAt,
+        node.lastSeenAt,
+        node.boot,
+        node.agentVersion,
+        JSON.stringify(node.capabilities),
+        JSON.stringify(node.labels),
+        node.wantsRuns ? 1 : 0,
+        node.acked,
+        node.missingRecords,
+      );
+    });
   }
 
   async setAcked(node: string, acked: number, missingRecords: number): Promise<void> {
@@ -83,8 +86,8 @@ export class SqliteStorage implements MasterStorage {
     });
   }
 
-  async addNodeEvent(node: string, event: NodeEvent): Promise<void> {
-    this.#transaction(() => {
+  addNodeEvent(node: string, event: NodeEvent): Promise<void> {
+    return this.#grouped.add(() => {
       this.#sql("INSERT INTO node_events (node, time, event, detail) VALUES (?, ?, ?, ?)").run(
         node,
         event.time,
@@ -276,8 +279,11 @@ export class SqliteStorage implements MasterStorage {
   }
 
   async close(): Promise<void> {
+    this.#grouped.flush();
     this.#database.close();
   }
+
+  readonly #grouped = new GroupedWrites((work) => this.#transaction(work));
 
   #sql(text: string): StatementSync {
     const known = this.#prepared.get(text);
