@@ -6,6 +6,7 @@ import type { Config } from "../agent/config.ts";
 import type { Master } from "../master/main.ts";
 import type { TlsPaths } from "../master/tls/tls-files.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
+import type { EnvRow } from "../protocol/env-table.ts";
 import { exitCodes } from "../protocol/exit-codes.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { Io } from "./io.ts";
@@ -84,7 +85,10 @@ export async function startFromEnv(
   options: StartOptions = {},
 ): Promise<StartedMaster> {
   const { override = {}, defaults = {}, hasDoors = false, diagnostics = [] } = options;
-  const known = [...Object.values(agentTable()).map((row) => row.name), ...otherNames];
+  const agentNames = Object.values<EnvRow<unknown>>(agentTable()).flatMap(({ name, secret }) =>
+    secret ? [name, `${name}_FILE`] : [name],
+  );
+  const known = [...agentNames, ...otherNames];
   const read = readConfig(masterTable({ ...masterDefaults(env), ...defaults }), env, known);
   const { serviceTable } = await import("./service-config.ts");
   // Names that are unknown were told of by the first table.
