@@ -1,7 +1,9 @@
 // `edgedag keygen -o NAME`: an Ed25519 key pair, NAME.key for who signs and NAME.pub for the nodes.
 import { generateKeyPairSync } from "node:crypto";
+import { existsSync } from "node:fs";
 import { writeNewFile } from "../../agent/signing/key-files.ts";
 import { exitCodes } from "../../protocol/exit-codes.ts";
+import { signingProblem } from "../../protocol/signing/codes.ts";
 import { inlineKey, publicKeyOf } from "../../protocol/signing/public-key.ts";
 import type { Io } from "../io.ts";
 import { printDiagnostics } from "../print.ts";
@@ -14,6 +16,13 @@ export function keygen({ out, json }: { out: string; json?: boolean }, io: Io): 
   const publicKey = publicKeyOf(privateKey);
   if (typeof publicKey === "string") throw new Error(`a new key is not good: ${publicKey}`);
   const files = { key: `${out}.key`, pub: `${out}.pub` };
+  // Looked at together first: no half a pair is left behind.
+  const there = Object.values(files).find((path) => existsSync(path));
+  if (there !== undefined) {
+    const remedy = "Choose another name: keys are never overwritten.";
+    printDiagnostics(io, [signingProblem("E_KEY_FILE", "there is such a file", remedy, there)]);
+    return cannotCreate;
+  }
   const secret = privateKey.export({ format: "pem", type: "pkcs8" }).toString();
   const open = publicKey.key.export({ format: "pem", type: "spki" }).toString();
   for (const [path, text, mode] of [

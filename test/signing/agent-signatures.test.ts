@@ -61,6 +61,23 @@ t.test("a signature for one run is used up by it, also after a restart and for e
   await rig.end("f");
 });
 
+t.test("after a damaged journal no signature for one run of before is good any more", async (t) => {
+  await using rig = await AgentRig.start(signatures);
+  const used = signed(short, key, { once: true });
+  const unused = signed(short, key, { once: true });
+  t.strictSame(await codesOf(rig, "a", used), []);
+  await rig.end("a");
+  await rig.stop();
+  const path = journalPath(rig.config.stateDir);
+  rmSync(`${path}-wal`, { force: true });
+  writeFileSync(path, Buffer.alloc(16_384, 7));
+  await rig.begin();
+  t.strictSame(await codesOf(rig, "b", used), ["E_SIGNATURE_REPLAYED"]);
+  t.strictSame(await codesOf(rig, "c", unused), ["E_SIGNATURE_REPLAYED"], "nobody can tell");
+  t.strictSame(await codesOf(rig, "d", signed(short, key, { once: true })), [], "made since");
+  await rig.end("d");
+});
+
 t.test("a run that was taken goes on after a restart, also when its time is over", async (t) => {
   await using rig = await AgentRig.start(signatures);
   const expires = Date.now() + 500;
