@@ -26,6 +26,7 @@ import type { JournaledEvent } from "./journaled-event.ts";
 import { Keeping, retryMs } from "./keeping.ts";
 import type { Link } from "./link/link.ts";
 import { RunLog } from "./log/run-log.ts";
+import { Orphans } from "./orphans.ts";
 import { makeRuntimeDir, outsidePrefix, outsideTag, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
 import { checkPolicy } from "./policy.ts";
@@ -42,6 +43,7 @@ import type { Receipts } from "./signing/receipts.ts";
 import type { SignatureGate, SignatureUse } from "./signing/signature-gate.ts";
 import type { Snippets } from "./snippets.ts";
 import { StoreHost } from "./store/store-host.ts";
+import { killStrays } from "./strays.ts";
 import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
 import { unpackArtifact } from "./unpack-artifact.ts";
 
@@ -65,6 +67,11 @@ export interface AgentOptions {
   onDamaged?(): void;
   /** The master or a signal asked for a drain, which is done. */
   onDrained?(): void;
+}
+
+interface Closing {
+  flushMs: number;
+  isAll?: boolean;
 }
 
 interface PendingRun {
@@ -129,7 +136,8 @@ export class Agent {
       return receipts;
     }
     const prefix = outsidePrefix(config.stateDir, options.isOneOff ?? false);
-    const runtimeDir = makeRuntimeDir(config.runtimeDir, prefix);
+    const adopts = config.orphans === "adopt" && options.isOneOff !== true;
+    const runtimeDir = makeRuntimeDir(config.runtimeDir, prefix, { isKept: adopts });
     if (!runtimeDir.ok) {
       journal.value.close();
       return runtimeDir;
@@ -139,15 +147,23 @@ export class Agent {
       passEnv: config.passEnv,
       pythonPath: pythonSdkPath(options.root),
     });
+    const isOneOff = options.isOneOff ?? false;
+    const orphans = await Orphans.find({
+      stateDir: config.stateDir,
+      adopts,
+      say,
+    });
     const execution = await startExecution({
       config,
+      isOneOff,
       root: options.root,
       runtimeDir: runtimeDir.value,
-      tag: outsideTag(config.stateDir, options.isOneOff ?? false),
+      tag: outsideTag(config.stateDir, isOneOff),
       baseEnv,
       say,
     });
     if (!execution.ok) {
+      await orphans.leave();
       journal.value.close();
       rmSync(runtimeDir.value, { recursive: true, force: true });
       return execution;
@@ -161,6 +177,7 @@ export class Agent {
       receipts: receipts.value,
       execution: execution.value,
       storeHost,
+      orphans,
     };
     const agent = new Agent(options, { ...parts, runtimeDir: runtimeDir.value, baseEnv });
     for (const folder of agent.#shared.secrets.missingFolders()) {
@@ -178,6 +195,7 @@ export class Agent {
       receipts: Receipts | undefined;
       execution: ExecutionParts;
       storeHost: StoreHost;
+      orphans: Orphans;
       runtimeDir: string;
       baseEnv: Record<string, string>;
     },
@@ -214,6 +232,8 @@ export class Agent {
       }),
       receipts: parts.receipts,
       ships: config.master !== "",
+      orphans: parts.orphans,
+      holds: parts.execution.holds,
       // The wall clock as it was at the start, moved on by a clock that never jumps.
       now: () => Math.round(performance.timeOrigin + performance.now()),
       commit: () => this.#keeping.commit(),
@@ -426,24 +446,34 @@ export class Agent {
   }
 
   /**
-   * Ends everything. Attempts that still run are killed; a restart settles them as lost. Fails when
+   * Ends everything. Attempts that still run are killed, and a restart settles them as lost; but what
+   * may outlive this agent is left to the next one, unless everything is to end (`isAll`). Fails when
    * the last turns cannot be written: nothing of them was told, they are as if they had not been.
    */
-  async close({ flushMs }: { flushMs: number }): Promise<Result<null>> {
+  async close({ flushMs, isAll = false }: Closing): Promise<Result<null>> {
     if (this.#isClosed) return { ok: true, value: null };
     this.#isClosed = true;
     this.#keeping.end();
-    this.#current?.host.abandon();
+    const held = (this.#current?.host.held ?? 0) + this.#shared.orphans.waiting;
+    const isLeft = !isAll && held > 0;
+    if (isLeft) {
+      const { orphansForMs } = this.#options.config;
+      const text = `tasks go on without the agent (${held}), for at most ${orphansForMs} ms`;
+      this.#options.say("info", text);
+    }
+    this.#current?.host.abandon(undefined, { isLeft });
     this.#current?.report.close();
     this.#snippets?.close();
-    await this.#execution.close();
+    await (isLeft ? this.#shared.orphans.leave() : this.#shared.orphans.close());
+    await this.#execution.close({ isLeft });
     await this.#storeHost.close();
     const unsent = (await this.#link?.close({ flushMs })) ?? 0;
     if (unsent > 0) {
       this.#options.say("warn", `${unsent} records wait in the outbox for the next start`);
     }
     const kept = this.#keeping.close();
-    rmSync(this.#runtimeDir, { recursive: true, force: true });
+    // What goes on knows the path of its store's socket.
+    if (!isLeft) rmSync(this.#runtimeDir, { recursive: true, force: true });
     return kept;
   }
 
@@ -510,7 +540,10 @@ export class Agent {
 
   #begin(): void {
     const { config, say } = this.#options;
-    for (const open of this.#journal.openRuns()) {
+    const openRuns = this.#journal.openRuns();
+    const isBegun = openRuns.some(({ events }) => events.length > 0);
+    if (isBegun) this.#killStrays();
+    for (const open of openRuns) {
       const { run, digest, params = {}, startedAt, damage } = open;
       try {
         if (damage !== undefined) throw new Error(damage);
@@ -531,7 +564,15 @@ export class Agent {
     }
     removeSharedMemory(this.#shared.outsidePrefix, this.openRuns());
     this.#keeping.begin();
+    void this.#shared.orphans.dropAllBut(this.openRuns());
     this.#next();
+  }
+
+  /** A launcher that was killed with the agent has left behind what its tasks had started. */
+  #killStrays(): void {
+    const { orphans, outsidePrefix } = this.#shared;
+    const killed = killStrays(outsidePrefix, orphans.attempts());
+    if (killed > 0) this.#options.say("warn", `${killed} processes of lost tasks were killed`);
   }
 
   #next(): void {
@@ -572,11 +613,11 @@ export class Agent {
     const { folders } = opened.value;
     const unpacked = isBegun && !folders.isNew ? undefined : this.#unpack(artifact, folders.work);
     Promise.all([opened.value.openStore(), unpacked])
-      .then(([, files]) => {
+      .then(async ([, files]) => {
         if (this.#isClosed) return;
         if (files !== undefined && !files.ok) throw new Error(files.diagnostics[0]?.message);
         if (events.length === 0) host.start();
-        else host.resume(events, startedAt);
+        else await host.resume(events, startedAt);
       })
       .catch((error: unknown) => this.#broken(run, error));
   }

@@ -180,8 +180,8 @@ export class AttemptFactory {
     const argv = this.#argv(instance, scope);
     if (!argv.ok) return badTemplate(argv.detail);
     const key = `${state.keyOf(instance)}#${attempt}`;
-    const { folders, outputLimitBytes } = this.#options;
-    const resultPath = join(folders.shm, `${key}.result`);
+    const { folders } = this.#options;
+    const { resultPath, largePath } = resultPaths(folders.shm, key);
     const stdinPath = join(folders.shm, `${key}.stdin`);
     if (stdin.value !== undefined) writeFileSync(stdinPath, stdin.value, { mode: 0o600 });
     const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
@@ -198,17 +198,33 @@ export class AttemptFactory {
         ...secret?.env,
       },
       cwd: folders.work,
-      graceMs: task.graceMs,
-      outputLimitBytes: task.limits?.outputBytes ?? outputLimitBytes,
       ...(stdin.value === undefined ? {} : { stdin: stdinPath }),
-      ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
-      ...rlimitsOf(task.limits),
+      ...this.#limits(instance),
     };
-    const largePath = join(folders.shm, `${key}.json`);
     return {
       ok: true,
       spec: { kind: "process", process, resultPath, largePath },
       ...(secret === undefined ? {} : { cleanUp: secret.remove }),
+    };
+  }
+
+  /** Of a process that runs already: what its end is judged by. Writes nothing. */
+  adopted(instance: Instance, attempt: number): AttemptSpec & { kind: "process" } {
+    const { state, folders } = this.#options;
+    const paths = resultPaths(folders.shm, `${state.keyOf(instance)}#${attempt}`);
+    const limits = this.#limits(instance);
+    const held = { tag: "", note: [0, 0] } as const;
+    return { kind: "process", process: { argv: [], env: {}, cwd: "/", held, ...limits }, ...paths };
+  }
+
+  #limits(instance: Instance) {
+    const { state, outputLimitBytes } = this.#options;
+    const task = state.taskOf(instance);
+    return {
+      graceMs: task.graceMs,
+      outputLimitBytes: task.limits?.outputBytes ?? outputLimitBytes,
+      ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
+      ...rlimitsOf(task.limits),
     };
   }
 
@@ -467,6 +483,11 @@ function worldProblem(error: unknown): string {
 
 function cannotGive(detail: string): Made {
   return { ok: false, failure: { reason: "backend", backend: "local", detail } };
+}
+
+/** Where a program may write its result, and where a large one is moved. */
+export function resultPaths(shm: string, key: string): { resultPath: string; largePath: string } {
+  return { resultPath: join(shm, `${key}.result`), largePath: join(shm, `${key}.json`) };
 }
 
 function badTemplate(detail: string): Made {

@@ -53,6 +53,8 @@ export interface Config extends SandboxConfig {
   receipts: "auto" | "on" | "off";
   receiptKey: string;
   drainMs: number;
+  orphans: "kill" | "adopt";
+  orphansForMs: number;
 }
 
 export interface Defaults {
@@ -343,6 +345,21 @@ export function configTable(defaults: Defaults): EnvTable<Config> {
       fallback: "",
       shown: "receipt.key in EDGEDAG_STATE, made when it is missing",
       about: "PEM file with the private key of receipts.",
+    },
+    orphans: {
+      name: "EDGEDAG_ORPHANS",
+      parse: oneOf("kill", "adopt"),
+      fallback: "kill",
+      shown: "kill",
+      about:
+        "Command and shell tasks whose agent ends while they run: killed and tried again, or kept by the launcher for the next agent on the same state.",
+    },
+    orphansForMs: {
+      name: "EDGEDAG_ORPHANS_FOR",
+      parse: duration({ minMs: 100, maxMs }),
+      fallback: 300_000,
+      shown: "5m",
+      about: "How long they are kept when no agent comes; then they are killed.",
     },
     ...sandboxTable(defaults.cores),
   };

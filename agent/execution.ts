@@ -7,9 +7,11 @@ import type { DagDocument } from "../protocol/dag.ts";
 import type { Result } from "../protocol/diagnostic.ts";
 import { nodeRunnerPath, nodeSdkPath, pythonRunnerPath } from "../protocol/install-paths.ts";
 import type { LogLevel } from "../protocol/log.ts";
+import { orphansDir } from "../protocol/state-paths.ts";
 import type { Config } from "./config.ts";
 import { Executor } from "./exec/attempt.ts";
 import { findLauncher } from "./exec/launcher/find.ts";
+import { holderArgs } from "./exec/launcher/find-holders.ts";
 import { LauncherKeeper } from "./exec/launcher/keeper.ts";
 import type { ProcessStarter } from "./exec/launcher/process.ts";
 import { PoolGroups } from "./exec/workers/pool-groups.ts";
@@ -20,18 +22,23 @@ import { LazyIsolation } from "./lazy-isolation.ts";
 export interface ExecutionParts {
   executor: Executor;
   hasLauncher: boolean;
+  /** Processes outlive this agent. */
+  holds: boolean;
   isolation: LazyIsolation;
   /** The Python that tasks run on: an absolute path where it was found. */
   python(): string;
   /** Starts workers ahead of the first task that needs them. */
   warm(dag: DagDocument): void;
-  close(): Promise<void>;
+  /** `isLeft`: what may outlive this agent does. */
+  close(options?: { isLeft?: boolean }): Promise<void>;
 }
 
 export interface ExecutionOptions {
   config: Config;
   root: string;
   runtimeDir: string;
+  /** Nobody will go on with this state. */
+  isOneOff?: boolean;
   /** Tells what this agent has outside of its state from what others have. */
   tag: string;
   baseEnv: Record<string, string>;
@@ -92,8 +99,10 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
           say,
         },
   );
+  const holder = keeper === undefined ? undefined : await startHolder(options, keeper.path);
   const executor = new Executor({
     launcher: starter,
+    ...(holder === undefined ? {} : { holder }),
     pools,
     groups,
     sandboxed: (spec, listener) => isolation.start(spec, listener),
@@ -103,6 +112,7 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
     value: {
       executor,
       hasLauncher: keeper !== undefined,
+      holds: holder !== undefined,
       isolation,
       python: () => python.path,
       warm: (dag) => {
@@ -120,7 +130,8 @@ export async function startExecution(options: ExecutionOptions): Promise<Result<
             .catch((error: unknown) => say("warn", `${runtime} workers: ${String(error)}`));
         }
       },
-      close: async () => {
+      close: async ({ isLeft = false } = {}) => {
+        await (isLeft ? holder?.leave() : holder?.close());
         await isolation.close();
         await Promise.all([pools.python.close(), pools.node.close(), groups.close()]);
         await starter.close();
@@ -174,6 +185,31 @@ async function startLauncher({
   say("warn", `tasks run without the launcher, with fewer facts and weaker clean-up: ${problem}`);
   const { PlainStarter } = await import("./exec/launcher/plain.ts");
   return { ok: true, value: { starter: new PlainStarter() } };
+}
+
+/** A second launcher, for what is to outlive this agent: it ends with none but its own tasks. */
+async function startHolder(
+  { config, isOneOff = false, say }: ExecutionOptions,
+  path: string,
+): Promise<LauncherKeeper | undefined> {
+  if (config.orphans === "kill" || isOneOff) return undefined;
+  const without = (why: string) => say("warn", `tasks will end with the agent: ${why}`);
+  // Where we are process 1 the kernel kills all others with us.
+  if (process.pid === 1) without("it is process 1 of this container, with which all others end");
+  else if (config.storeUrl !== "") {
+    without("what they say while there is no agent is lost in the store of EDGEDAG_STORE_URL");
+  } else {
+    try {
+      return await LauncherKeeper.start({
+        path,
+        holderArgs: () => holderArgs(orphansDir(config.stateDir), config.orphansForMs),
+        onDeath: (detail, n) => say("error", `the launcher died (${n}): ${detail}`),
+      });
+    } catch (error) {
+      without(String(error));
+    }
+  }
+  return undefined;
 }
 
 /**

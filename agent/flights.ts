@@ -5,8 +5,10 @@ import type { CancelledBy } from "../protocol/outcome.ts";
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { Attempt, AttemptEnd, Executor } from "./exec/attempt.ts";
+import type { Attempt, AttemptEnd, AttemptListener, Executor, Orphan } from "./exec/attempt.ts";
+import type { StreamBytes } from "./exec/launcher/process.ts";
 import type { GpuShare, Gpus } from "./gpus.ts";
+import type { HeldFlight, Holding } from "./holding.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import type { RunLog } from "./log/run-log.ts";
 import { Percentiles } from "./percentiles.ts";
@@ -18,6 +20,10 @@ export type StartAttempt = Extract<Command, { type: "start-attempt" }>;
 export type StopAttempt = Extract<Command, { type: "stop-attempt" }>;
 
 export interface FlightsOptions {
+  /** Present where processes are to outlive this agent. */
+  holding: Holding;
+  /** New ones are; what was taken over is in any case. */
+  holds: boolean;
   state: RunState;
   factory: AttemptFactory;
   executor: Executor;
@@ -41,6 +47,8 @@ export interface FlightsOptions {
 interface Output {
   write(bytes: Buffer): void;
   end(): void;
+  /** See `LogStream`; absent where what comes in is not what goes out. */
+  readonly givenBytes?: number;
 }
 
 /** An attempt in flight, as the shell sees it. */
@@ -59,6 +67,8 @@ interface InFlight {
   next: InFlight | undefined;
   stoppedBy: CancelledBy | undefined;
   gpu: GpuShare | undefined;
+  /** Its process outlives this agent. */
+  flight: HeldFlight | undefined;
   /** Paths of what it left in the working folder, by way of a sandbox. */
   artifacts: string[] | undefined;
   /** It does not count on what it was handed out behind. */
@@ -89,22 +99,8 @@ export class Flights {
 
   /** `cause`: when that ended which made it possible; Unix milliseconds with fractions. */
   start({ task, attempt, behind, isFree }: StartAttempt, cause: number | undefined): void {
-    const entry: InFlight = {
-      instance: task,
-      number: attempt,
-      attempt: undefined,
-      stdout: undefined,
-      stderr: undefined,
-      cause,
-      endedAt: undefined,
-      before: undefined,
-      next: undefined,
-      stoppedBy: undefined,
-      gpu: undefined,
-      artifacts: undefined,
-      isFree: isFree === true,
-      cleanUp: undefined,
-    };
+    const entry = newEntry(task, attempt, cause);
+    entry.isFree = isFree === true;
     this.#inFlight.set(task, entry);
     // The one before may have ended already, with its end still in the inbox: held until then.
     const head =
@@ -118,6 +114,16 @@ export class Flights {
     const isHeld = head?.attempt === undefined || isBehindEnded || !this.#mayFollow(entry);
     if (behind !== undefined && isHeld) return;
     this.#execute(entry, head?.attempt);
+  }
+
+  /** Goes on with what an earlier agent has started. */
+  adopt(instance: Instance, number: number, orphan: Orphan): void {
+    const { factory, executor, holding } = this.#options;
+    const entry = newEntry(instance, number, undefined);
+    this.#inFlight.set(instance, entry);
+    const spec = factory.adopted(instance, number);
+    entry.attempt = executor.adopt(spec, orphan, holding.note, this.#listener(entry));
+    this.#hold(entry, orphan.from);
   }
 
   stop({ task, by }: StopAttempt): void {
@@ -151,10 +157,12 @@ export class Flights {
     }
   }
 
-  /** Kills everything; nothing more is told of it. */
-  abandon(): void {
+  /** Kills everything, but what is left to the next agent; nothing more is told of it. */
+  abandon({ isLeft }: { isLeft: boolean }): void {
+    const { holding } = this.#options;
     for (const entry of this.#inFlight.values()) {
-      entry.attempt?.stop(0);
+      const { attempt, flight } = entry;
+      if (!isLeft || flight === undefined || !holding.has(flight)) attempt?.stop(0);
       // What a mask holds back belongs into the log as well.
       entry.stdout?.end();
       entry.stderr?.end();
@@ -164,7 +172,7 @@ export class Flights {
   }
 
   #execute(entry: InFlight, behind?: Attempt): void {
-    const { factory, state, executor, log, gpus } = this.#options;
+    const { factory, state, executor, gpus } = this.#options;
     const { instance, number } = entry;
     const { gpu = 0 } = state.taskOf(instance).resources ?? {};
     entry.gpu = gpus.count === 0 ? undefined : gpus.take(gpu);
@@ -187,22 +195,50 @@ export class Flights {
       return;
     }
     entry.cleanUp = made.cleanUp;
+    if (made.spec.kind === "process" && this.#mayBeHeld(gpu)) {
+      const held = this.#options.holding.mark(key, number);
+      if (held !== undefined) made.spec.process.held = held;
+    }
     crashPoint("agent.attempt-dispatch");
     entry.attempt = executor.start(
       made.spec,
-      {
-        // Not when it is sent off: it may wait behind others, and come back without having begun.
-        started: () => this.#options.started(key, number),
-        output: (stream, bytes) => {
-          entry[stream] ??= this.#output(log.stream(key, number, stream));
-          entry[stream].write(bytes);
-          this.#options.wrote();
-        },
-        ended: (end) => this.#settle(entry, end),
-      },
+      this.#listener(entry),
       behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
     );
     crashPoint("agent.attempt-dispatched");
+    this.#hold(entry, [0, 0]);
+  }
+
+  /**
+   * Which shares of GPUs it has the next agent would not know; and where secrets are masked, the log
+   * does not tell how many bytes of the output it has.
+   */
+  #mayBeHeld(gpu: number): boolean {
+    const { holds, mask } = this.#options;
+    return holds && gpu === 0 && mask === undefined;
+  }
+
+  #listener(entry: InFlight): AttemptListener {
+    const { state, log } = this.#options;
+    const { instance, number } = entry;
+    const key = state.keyOf(instance);
+    return {
+      // Not when it is sent off: it may wait behind others, and come back without having begun.
+      started: () => this.#options.started(key, number),
+      output: (stream, bytes) => {
+        entry[stream] ??= this.#output(log.stream(key, number, stream));
+        entry[stream].write(bytes);
+        this.#options.wrote();
+      },
+      ended: (end) => this.#settle(entry, end),
+    };
+  }
+
+  #hold(entry: InFlight, from: StreamBytes): void {
+    const held = entry.attempt?.held;
+    if (held === undefined) return;
+    entry.flight = { held, from, streams: entry };
+    this.#options.holding.begin(entry.flight);
   }
 
   /** Masked before it is cut into lines. */
@@ -286,6 +322,7 @@ export class Flights {
     entry.stderr?.end();
     entry.cleanUp?.();
     entry.cleanUp = undefined;
+    if (entry.flight !== undefined) this.#options.holding.ended(entry.flight);
     // Taken back by the scheduler in the meantime: what a worker says of it no longer matters.
     if (this.#inFlight.get(instance) !== entry) return;
     if (end === "returned" && this.#options.state.stateOf(instance).id === "handed") {
@@ -337,4 +374,24 @@ export class Flights {
   #mayFollow({ instance, isFree }: InFlight): boolean {
     return isFree || this.#options.factory.plan(instance).isDeferrable;
   }
+}
+
+function newEntry(instance: Instance, number: number, cause: number | undefined): InFlight {
+  return {
+    instance,
+    number,
+    attempt: undefined,
+    stdout: undefined,
+    stderr: undefined,
+    cause,
+    endedAt: undefined,
+    before: undefined,
+    next: undefined,
+    stoppedBy: undefined,
+    gpu: undefined,
+    flight: undefined,
+    artifacts: undefined,
+    isFree: false,
+    cleanUp: undefined,
+  };
 }

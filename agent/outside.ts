@@ -25,16 +25,34 @@ export function outsideTag(stateDir: string, isOneOff: boolean): string {
     : hash("sha256", resolve(stateDir)).slice(0, 8);
 }
 
-/** A new folder for sockets; what an earlier agent of the same state left goes. */
-export function makeRuntimeDir(parent: string, prefix: string): Result<string> {
+/**
+ * A new folder for sockets; what an earlier agent of the same state left goes. `isKept`: it goes, but
+ * the folder has its old name, which tasks that outlived that agent know.
+ */
+export function makeRuntimeDir(
+  parent: string,
+  prefix: string,
+  { isKept = false } = {},
+): Result<string> {
   // The folder's name and the longest socket's; sun_path holds 107 bytes and a zero.
   const roomBytes = 107 - Buffer.byteLength(`/${prefix}XXXXXX/`) - longestSocketName;
   if (Buffer.byteLength(parent) > roomBytes) {
     return refuse(`${parent} is too long for sockets: at most ${roomBytes} bytes are possible`);
   }
   try {
-    removeStale(parent, prefix);
-    return { ok: true, value: mkdtempSync(join(parent, prefix)) };
+    const kept = isKept
+      ? readdirSync(parent).find(
+          (name) => name.startsWith(prefix) && isOwnFolder(join(parent, name)),
+        )
+      : undefined;
+    if (kept === undefined) {
+      removeStale(parent, prefix);
+      return { ok: true, value: mkdtempSync(join(parent, prefix)) };
+    }
+    const folder = join(parent, kept);
+    removeStale(parent, prefix, new Set([folder]));
+    for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true });
+    return { ok: true, value: folder };
   } catch (error) {
     return refuse(`no folder can be made in ${parent}: ${String(error)}`);
   }
@@ -43,7 +61,8 @@ export function makeRuntimeDir(parent: string, prefix: string): Result<string> {
 /** Removes shared memory of runs that are over, and of one-off agents that are gone. */
 export function removeSharedMemory(prefix: string, openRuns: readonly string[]): void {
   if (!existsSync(sharedMemory)) return;
-  removeStale(sharedMemory, prefix, new Set(openRuns.map((run) => `${prefix}${run}`)));
+  const wanted = openRuns.map((run) => join(sharedMemory, `${prefix}${run}`));
+  removeStale(sharedMemory, prefix, new Set(wanted));
 }
 
 function removeStale(
@@ -52,7 +71,7 @@ function removeStale(
   wanted: ReadonlySet<string> = new Set(),
 ): void {
   for (const name of readdirSync(parent)) {
-    const isOurs = name.startsWith(prefix) && !wanted.has(name);
+    const isOurs = name.startsWith(prefix) && !wanted.has(join(parent, name));
     // Anybody may have made a folder of such a name, and could lead us elsewhere while we remove it.
     if ((isOurs || isOfDeadProcess(name)) && isOwnFolder(join(parent, name))) {
       rmSync(join(parent, name), { recursive: true, force: true });

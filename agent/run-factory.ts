@@ -20,6 +20,7 @@ import type { JournaledEvent } from "./journaled-event.ts";
 import type { Obstacle } from "./keeping.ts";
 import { LogChain } from "./log/log-chain.ts";
 import { RunLog } from "./log/run-log.ts";
+import type { Orphans } from "./orphans.ts";
 import { closeRunFolders, openRunFolders, type RunFolders } from "./run-folders.ts";
 import { type RunEnd, RunHost } from "./run-host.ts";
 import { type RunObserver, tellWhenKept } from "./run-observer.ts";
@@ -63,6 +64,9 @@ export interface SharedParts {
   /** Absent: none are made. */
   receipts: Receipts | undefined;
   ships: boolean;
+  orphans: Orphans;
+  /** Processes outlive this agent. */
+  holds: boolean;
   now(): number;
   /** False when the journal cannot be written now. */
   commit(): boolean;
@@ -140,11 +144,14 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
   if (!log.ok) return log;
   if (isPower) journal.addFile(log.value.sync);
   const shmName = `${shared.outsidePrefix}${run}`;
-  const folders = openRunFolders({ stateDir, run, shmName, nodeSdk: nodeSdkPath(shared.root) });
+  const orphans = shared.orphans.of(run);
+  const nodeSdk = nodeSdkPath(shared.root);
+  const folders = openRunFolders({ stateDir, run, shmName, nodeSdk, keep: orphans.keys() });
   const state = new RunState(artifact.dag);
   const results = new RunResults(state, { toFile: refToFile, escape: escapeRefs });
   // Nobody can guess it from the run.
-  const storeSocket = join(shared.runtimeDir, `${randomBytes(8).toString("hex")}.sock`);
+  const socket = orphans.socket ?? `${randomBytes(8).toString("hex")}.sock`;
+  const storeSocket = join(shared.runtimeDir, socket);
   const factory = new AttemptFactory({
     run,
     state,
@@ -195,6 +202,9 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
     work: folders.work,
     now: shared.now,
     random: Math.random,
+    orphans,
+    holds: shared.holds,
+    socket,
     commit: shared.commit,
     commitForGood: () => shared.commit() && (!isPower || journal.syncNow().ok),
     logStuck: (problem) => shared.obstacle("log", problem),
@@ -218,7 +228,19 @@ export function openRun(plan: RunPlan, shared: SharedParts, ends: RunEnds): Resu
           host.published(name, message.toString());
         if (config.storeUrl === "") {
           const { storeQuotaBytes: quotaBytes } = config;
-          const options = { socketPath: storeSocket, quotaBytes, onPublish };
+          const options = {
+            socketPath: storeSocket,
+            quotaBytes,
+            onPublish,
+            ...(shared.holds
+              ? {
+                  onReached: () => {
+                    host.storeReached();
+                    shared.orphans.flush();
+                  },
+                }
+              : {}),
+          };
           host.connect(await shared.storeHost.open(run, options));
           return;
         }

@@ -26,12 +26,15 @@ export interface FolderOptions {
   shmName: string;
   /** The Node.js SDK, made importable as "edgedag". */
   nodeSdk: string;
+  /** `KEY#ATTEMPT` of what may still run: its files are left alone. */
+  keep?: ReadonlySet<string>;
 }
 
 const leftEndings = [".result", ".stdin", secretFileEnding];
 
 /** Creates what is missing; what an earlier start of the same run left stays. */
-export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOptions): RunFolders {
+export function openRunFolders(options: FolderOptions): RunFolders {
+  const { stateDir, run, shmName, nodeSdk, keep } = options;
   const root = runDir(stateDir, run);
   // One of this name that is somebody else's is left alone.
   const isShared = existsSync("/dev/shm") && !isTaken(join("/dev/shm", shmName));
@@ -49,7 +52,8 @@ export function openRunFolders({ stateDir, run, shmName, nodeSdk }: FolderOption
   }
   // Left by attempts that nothing is known of: the next ones may get the same numbers.
   for (const name of readdirSync(folders.shm)) {
-    if (leftEndings.some((ending) => name.endsWith(ending)))
+    const isKept = keep?.has(name.slice(0, name.lastIndexOf("."))) === true;
+    if (!isKept && leftEndings.some((ending) => name.endsWith(ending)))
       rmSync(join(folders.shm, name), { recursive: true });
   }
   // A package.json of somebody else's above the state folder must not decide how tasks are read.

@@ -11,9 +11,11 @@ import type { CancelledBy, Failure, Outcome, RunOutcome } from "../protocol/outc
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Capacity, Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { AttemptEnd, Executor } from "./exec/attempt.ts";
+import type { AttemptEnd, Executor, Orphan } from "./exec/attempt.ts";
+import type { HeldHandle } from "./exec/launcher/process.ts";
 import { Flights } from "./flights.ts";
 import type { Gpus } from "./gpus.ts";
+import { Holding } from "./holding.ts";
 import type { Journal } from "./journal/journal.ts";
 import {
   type AttemptFinished,
@@ -22,6 +24,7 @@ import {
   type KeptObject,
 } from "./journaled-event.ts";
 import type { RunLog } from "./log/run-log.ts";
+import type { RunOrphans } from "./orphans.ts";
 import type { RunChannel, RunObserver } from "./run-observer.ts";
 import { noFacts, type RunReport } from "./run-report.ts";
 import type { RunResults } from "./run-results.ts";
@@ -76,6 +79,12 @@ export interface RunHostOptions {
   receipt: ((end: RunEnd) => Promise<() => void>) | undefined;
   /** A receipt could not be made. */
   onProblem(text: string): void;
+  /** What an earlier agent has left running, and what goes on of it. */
+  orphans: RunOrphans;
+  /** Processes of this run outlive this agent. */
+  holds: boolean;
+  /** File name of the store's socket. */
+  socket: string;
   /** The run has its outcome and everything about it is in the journal. */
   finished(outcome: RunOutcome, summary: RunSummary): void;
   /** A bug of ours: the run cannot go on. */
@@ -92,6 +101,9 @@ export const longestTimerMs = 2 ** 31 - 1;
 export class RunHost {
   readonly #options: RunHostOptions;
   readonly #flights: Flights;
+  readonly #holding: Holding;
+  /** Ends of held processes: in the journal's buffer, not yet known to be in the log's files. */
+  #settled: HeldHandle[] = [];
   readonly #drained = Promise.withResolvers<void>();
   #inbox: JournaledEvent[] = [];
   #isScheduled = false;
@@ -113,8 +125,11 @@ export class RunHost {
     this.#options = options;
     this.#startedAt = options.now();
     this.#sentBytesAtStart = options.sentBytes() ?? 0;
-    const { state, factory, executor, log, gpus, mask, work, now, random } = options;
+    const { state, factory, executor, log, gpus, mask, work, now, random, holds } = options;
+    this.#holding = new Holding(options, () => log.position);
     this.#flights = new Flights({
+      holding: this.#holding,
+      holds,
       state,
       factory,
       executor,
@@ -128,6 +143,11 @@ export class RunHost {
       started: (task, attempt) => this.#attemptStarted(task, attempt),
       wrote: () => this.#flushSoon(),
     });
+  }
+
+  /** How many attempts would outlive this agent now. */
+  get held(): number {
+    return this.#holding.size;
   }
 
   get run(): string {
@@ -162,9 +182,9 @@ export class RunHost {
   }
 
   /** Rebuilds the state from the events of an earlier agent and goes on from there. */
-  resume(events: readonly JournaledEvent[], startedAt: number): void {
+  async resume(events: readonly JournaledEvent[], startedAt: number): Promise<void> {
     if (this.#isHeldBack || this.#isOver) return;
-    const { state, results, report, capacity, now, random } = this.#options;
+    const { state, results, report, capacity, now, random, orphans } = this.#options;
     this.#startedAt = startedAt;
     for (const event of events) {
       if (event.type === "cancel-asked") this.#earlyCancel ??= event.by;
@@ -172,6 +192,11 @@ export class RunHost {
       this.#keepResult(event);
       state.handle(event);
     }
+    const inFlight = state.phase === "tasks" || state.phase === "exit" ? state.inFlight() : [];
+    const names = inFlight.map((i) => ({ task: state.keyOf(i), attempt: state.attemptOf(i) }));
+    // Before anything starts: what is dropped may be an attempt that comes again.
+    const adopted = orphans.isEmpty ? undefined : await orphans.sort(names);
+    if (this.#isHeldBack || this.#isOver) return;
     if (state.phase === "new") {
       this.start();
       return;
@@ -196,11 +221,17 @@ export class RunHost {
     this.#post({ type: "agent-restarted", now: now() });
     for (const instance of state.inFlight()) {
       const task = state.keyOf(instance);
-      this.#line("warn", `${task}#${state.attemptOf(instance)} was lost with the agent`);
+      const attempt = state.attemptOf(instance);
+      const orphan = adopted?.get(`${task}#${attempt}`);
+      if (orphan !== undefined) {
+        this.#adopt(instance, attempt, orphan);
+        continue;
+      }
+      this.#line("warn", `${task}#${attempt} was lost with the agent`);
       this.#post({
         type: "attempt-finished",
         task: instance,
-        attempt: state.attemptOf(instance),
+        attempt,
         outcome: { kind: "failed", failure: { reason: "lost", detail: "the agent ended" } },
         now: now(),
         random: random(),
@@ -209,6 +240,29 @@ export class RunHost {
     this.#line("info", `run ${this.run} goes on: ${results.size} results are kept`);
     for (const command of state.openEvaluations()) this.#carryOut(command);
     crashPoint("agent.run-resumed");
+  }
+
+  #adopt(instance: Instance, attempt: number, orphan: Orphan): void {
+    const { state, report, now } = this.#options;
+    const task = state.keyOf(instance);
+    this.#line("info", `${task}#${attempt} goes on: it has outlived the agent`);
+    report.attemptGoesOn(task, attempt);
+    this.#post({ type: "attempt-adopted", task: instance, attempt, now: now() });
+    this.#flights.adopt(instance, attempt, orphan);
+    const was = state.stateOf(instance);
+    // That it was to end the earlier agent may not have said any more.
+    if (was.id === "stopping") {
+      this.#flights.stop({ type: "stop-attempt", task: instance, attempt, by: was.by });
+    }
+  }
+
+  /**
+   * A task has come to the run's store, which ends with this agent: what may be its process must
+   * not go on with the next one, whose store is empty.
+   */
+  storeReached(): void {
+    this.#holding.letGo();
+    this.#options.executor.flush();
   }
 
   cancel(by: CancelledBy): void {
@@ -236,8 +290,11 @@ export class RunHost {
     await this.#drained.promise;
   }
 
-  /** Ends every attempt at once, without an outcome: they are settled as lost after a restart. */
-  abandon(why?: string): void {
+  /**
+   * Ends every attempt at once, without an outcome: they are settled as lost after a restart.
+   * `isLeft`: but those that may outlive this agent, which the next one goes on with.
+   */
+  abandon(why?: string, { isLeft = false } = {}): void {
     if (why !== undefined) this.#options.log.agent("fatal", `a bug of edgedag ended it: ${why}`);
     this.#isOver = true;
     this.#isAbandoned = true;
@@ -245,7 +302,7 @@ export class RunHost {
     clearTimeout(this.#quiet);
     clearTimeout(this.#deadline);
     clearTimeout(this.#heldUp);
-    this.#flights.abandon();
+    this.#flights.abandon({ isLeft });
     this.#options.log.close();
     this.#channel?.close().catch(() => {
       // Its thread is gone: so is the store.
@@ -323,6 +380,7 @@ export class RunHost {
         this.#handle(event);
       }
       journal.append(this.run, events);
+      this.#settled.push(...this.#holding.takeSettled());
       if (!this.#isHeldUp()) executor.flush();
       crashPoint("agent.turn-flushed");
       this.#flushLog();
@@ -541,6 +599,7 @@ export class RunHost {
     if (flushed.ok) {
       if (this.#isLogStuck) this.#options.logStuck(undefined);
       this.#isLogStuck = false;
+      this.#sayLogged();
       return;
     }
     // Kept in memory and tried again with the next turn.
@@ -548,6 +607,17 @@ export class RunHost {
     const [problem] = flushed.diagnostics;
     this.#options.logStuck(`${problem?.code}: ${problem?.message} (${problem?.remedy})`);
     this.#quiet ??= setTimeout(() => this.#retryFlush(), 1000);
+  }
+
+  /** To the launchers of held processes; their ends only when the journal has them too. */
+  #sayLogged(): void {
+    this.#holding.logged();
+    if (this.#settled.length === 0) return;
+    const settled = this.#settled;
+    this.#settled = [];
+    this.#options.whenKept(() => {
+      for (const held of settled) held.forget();
+    });
   }
 
   #retryFlush(): void {

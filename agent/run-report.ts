@@ -92,6 +92,11 @@ export class RunReport {
     this.#timer ??= setTimeout(() => this.#reportStarted(), startedAfterMs).unref();
   }
 
+  /** Of an attempt that an earlier agent has started: it has told of it, or the end will. */
+  attemptGoesOn(task: string, attempt: number): void {
+    if (this.#options.ships) this.#live.add(`${task}#${attempt}`);
+  }
+
   attemptFinished(
     { task, attempt, isFinal }: { task: string; attempt: number; isFinal: boolean },
     end: AttemptEnd,

@@ -102,8 +102,10 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
     ended.resolve(exitCodes.config);
   }
   let isStopping = false;
+  let isHurried = false;
   stop.listen((signal) => {
     if (isStopping) {
+      isHurried = true;
       log.say("warn", `${signal} again: what runs is ended at once`);
       ended.resolve(running.openRuns().length > 0 ? exitCodes.unfinished : exitCodes.ok);
       return;
@@ -116,7 +118,7 @@ export async function agent(options: AgentCommandOptions, io: Io): Promise<numbe
   });
   let code = await ended.promise;
   stop.end();
-  const closed = await running.close({ flushMs: config.drainMs });
+  const closed = await running.close({ flushMs: config.drainMs, isAll: isHurried });
   if (!closed.ok) {
     printDiagnostics(io, closed.diagnostics);
     code = exitCodes.state;

@@ -48,6 +48,7 @@ async function examine(config: Config, { json, env }: DoctorOptions, io: Io): Pr
       config,
       root,
       runtimeDir: runtimeDir.value,
+      isOneOff: true,
       tag: outsideTag(config.stateDir, true),
       baseEnv: baseEnvironment({
         hostEnv: env,

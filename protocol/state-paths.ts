@@ -17,6 +17,11 @@ export function identityPath(stateDir: string): string {
   return `${stateDir}/identity.json`;
 }
 
+/** Sockets of launchers whose processes outlive the agent, and their tokens. */
+export function orphansDir(stateDir: string): string {
+  return `${stateDir}/orphans`;
+}
+
 export function agentLogPath(stateDir: string): string {
   return `${stateDir}/log/agent.ndjson`;
 }

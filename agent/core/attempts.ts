@@ -99,6 +99,15 @@ export class Attempts {
     else this.#arming.makeReady(instance);
   }
 
+  /** It keeps its slot and what it holds: nothing changes, but only of what is in flight. */
+  adopted(instance: Instance, attempt: number): void {
+    const { table } = this.#books;
+    const { id } = table.stateOf(instance);
+    const isInFlight = id === "running" || id === "stopping";
+    if (isInFlight && attempt === table.attemptOf(instance)) return;
+    throw new Error(`attempt ${table.keyOf(instance)}#${attempt} was adopted in state ${id}`);
+  }
+
   /** Takes back everything that has not begun: after a crash no worker has it any more. */
   restarted(): void {
     const { slots, table } = this.#books;

@@ -50,6 +50,8 @@ export type RunEvent =
    * the attempts in flight are settled as lost, so that nothing starts under the old capacity.
    */
   | { type: "run-resumed"; now: Millis; capacity: Capacity }
+  /** The attempt was in flight when the agent ended, and goes on: the launcher has kept it. */
+  | { type: "attempt-adopted"; task: Instance; attempt: number; now: Millis }
   /** The agent has crashed: nothing is at a worker any more of what had not begun. */
   | { type: "agent-restarted"; now: Millis };
 

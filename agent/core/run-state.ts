@@ -156,6 +156,9 @@ export class RunState {
       case "attempt-finished":
         this.#attempts.finished(event);
         break;
+      case "attempt-adopted":
+        this.#attempts.adopted(event.task, event.attempt);
+        break;
       case "agent-restarted":
         this.#attempts.restarted();
         break;

@@ -13,7 +13,14 @@ import type { Json } from "../../protocol/json.ts";
 import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
 import type { SandboxOutputs, SandboxSpec } from "./isolation/sandbox-spec.ts";
-import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
+import type {
+  Launcher,
+  LauncherProcess,
+  ProcessEnd,
+  ProcessListener,
+  ProcessSpec,
+} from "./launcher/launcher.ts";
+import type { HeldHandle, HeldProcess, HoldNote, StreamBytes } from "./launcher/process.ts";
 import type { PoolGroups } from "./workers/pool-groups.ts";
 import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
 
@@ -64,6 +71,8 @@ export interface AttemptListener {
 export interface Attempt {
   /** Polite end, then, after the grace period, a forced one of the whole tree. */
   stop(graceMs: number): void;
+  /** Of a process that outlives this agent. */
+  readonly held?: HeldHandle;
   /** The call's place at its worker, for what is to run right behind it. */
   readonly call?: CallHandle;
 }
@@ -75,8 +84,17 @@ export interface Behind {
   isCondition: boolean;
 }
 
+/** A process that has outlived its agent, and how much of its output the log has. */
+export interface Orphan {
+  launcher: Pick<Launcher, "take">;
+  held: HeldProcess;
+  from: StreamBytes;
+}
+
 export interface ExecutorParts {
   launcher: Pick<Launcher, "spawn" | "flush">;
+  /** Starts what is to be held; absent: everything ends with this agent. */
+  holder?: Pick<Launcher, "spawn" | "flush">;
   pools: { readonly [runtime in "python" | "node"]: WorkerPool };
   groups: PoolGroups;
   /** Carries out what needs a sandbox; absent: this node has none. */
@@ -104,6 +122,7 @@ export class Executor {
   /** Sends everything that was started in this turn. */
   flush(): void {
     this.#parts.launcher.flush();
+    this.#parts.holder?.flush();
     this.#parts.pools.python.flush();
     this.#parts.pools.node.flush();
     this.#parts.groups.flush();
@@ -115,19 +134,21 @@ export class Executor {
   }
 
   #startProcess(spec: AttemptSpec & { kind: "process" }, listener: AttemptListener): Attempt {
-    let isStopped = false;
-    const process: LauncherProcess = this.#parts.launcher.spawn(spec.process, {
-      started: (info) => listener.started({ at: info.startedAt, pid: info.pid }),
-      output: (stream, bytes) => listener.output(stream, bytes),
-      mark: () => {},
-      ended: (end) => listener.ended(processEnd(end, { spec, isStopped })),
-    });
-    return {
-      stop: (graceMs) => {
-        isStopped = true;
-        process.kill(graceMs);
-      },
-    };
+    const { launcher, holder = launcher } = this.#parts;
+    const starter = spec.process.held === undefined ? launcher : holder;
+    return follow(spec, listener, (heard) => starter.spawn(spec.process, heard));
+  }
+
+  /** Goes on with the process of an earlier agent. */
+  adopt(
+    spec: AttemptSpec & { kind: "process" },
+    { launcher, held, from }: Orphan,
+    note: HoldNote,
+    listener: AttemptListener,
+  ): Attempt {
+    return follow(spec, listener, (heard) =>
+      launcher.take(held, { spec: spec.process, from, note, listener: heard }),
+    );
   }
 
   #startSandboxed(spec: SandboxSpec, listener: AttemptListener): Attempt {
@@ -167,6 +188,25 @@ export class Executor {
       },
     };
   }
+}
+
+function follow(
+  spec: AttemptSpec & { kind: "process" },
+  listener: AttemptListener,
+  start: (heard: ProcessListener) => LauncherProcess,
+): Attempt {
+  let isStopped = false;
+  const process = start({
+    started: (info) => listener.started({ at: info.startedAt, pid: info.pid }),
+    output: (stream, bytes) => listener.output(stream, bytes),
+    mark: () => {},
+    ended: (end) => listener.ended(processEnd(end, { spec, isStopped })),
+  });
+  const stop = (graceMs: number) => {
+    isStopped = true;
+    process.kill(graceMs);
+  };
+  return process.held === undefined ? { stop } : { stop, held: process.held };
 }
 
 function callEnd(
@@ -257,13 +297,18 @@ function failed(failure: Failure): Outcome {
 function readResult({
   resultPath,
   largePath,
+  process: { held },
 }: AttemptSpec & { kind: "process" }): Pick<AttemptEnd, "outcome" | "result" | "file"> {
   const bad = (detail: string): Pick<AttemptEnd, "outcome"> => ({
     outcome: failed({ reason: "bad-result", detail }),
   });
   // Most programs leave none: an open that fails costs ten times as much as this look.
   if (lstatSync(resultPath, { throwIfNoEntry: false }) === undefined) {
-    return { outcome: { kind: "succeeded" } };
+    // The agent before this one may have moved it, and died before its journal had the end.
+    const moved = held === undefined ? undefined : lstatSync(largePath, { throwIfNoEntry: false });
+    return moved === undefined
+      ? { outcome: { kind: "succeeded" } }
+      : { outcome: { kind: "succeeded" }, file: { path: largePath, sizeBytes: moved.size } };
   }
   let fd: number | undefined;
   try {

@@ -31,6 +31,12 @@ export interface LostLines {
   to: number;
 }
 
+/** A place between two lines in the segment files. */
+export interface LogEnd {
+  segment: number;
+  offset: number;
+}
+
 export interface RunLogOptions {
   stateDir: string;
   run: string;
@@ -101,6 +107,11 @@ export class RunLog {
     log.#chain = options.openChain?.();
     log.#recordAgain();
     return { ok: true, value: log };
+  }
+
+  /** Where the next line will be written, when everything has been flushed. */
+  get position(): LogEnd {
+    return { segment: this.#segments.segment, offset: this.#segments.sizeBytes };
   }
 
   /** Number of the last line. */
@@ -374,6 +385,11 @@ export class LogStream {
   /** Bytes taken so far. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Bytes that have been given out as lines: what is not, is held back for the rest of a line. */
+  get givenBytes(): number {
+    return this.#bytes - this.#splitter.heldBytes;
   }
 
   /** The chunk may be reused by the caller afterwards. */

@@ -29,6 +29,8 @@ export interface KeyspaceServerOptions {
   onPublish: (channel: string, message: string) => void;
   /** True while publications wait for the main thread: publishers are then held. */
   isCongested: () => boolean;
+  /** Told of every connection, which is not served before `admit`. */
+  onReached?: () => void;
 }
 
 export class KeyspaceServer {
@@ -37,6 +39,7 @@ export class KeyspaceServer {
   readonly #pubsub: PubSub;
   readonly #clients = new Map<number, Client>();
   readonly #unsent: Client[] = [];
+  readonly #waiting = new Set<Socket>();
   readonly #server: Server;
   #lastClientId = 0;
   #isInTurn = false;
@@ -45,7 +48,17 @@ export class KeyspaceServer {
     this.#options = options;
     this.#keyspace = new Keyspace(options.quotaBytes);
     this.#pubsub = new PubSub(options.subscriptions, options.onPublish);
-    this.#server = createServer((socket) => this.#accept(socket));
+    const { onReached } = options;
+    this.#server = createServer((socket) => {
+      // A reset by the client is how many of them say goodbye: "close" follows and says it all.
+      socket.on("error", () => {});
+      if (onReached === undefined) {
+        this.#accept(socket);
+        return;
+      }
+      this.#waiting.add(socket);
+      onReached();
+    });
   }
 
   /** Resolves when clients can connect; rejects with the system's error. */
@@ -76,7 +89,15 @@ export class KeyspaceServer {
     }
   }
 
+  /** Serves those who have connected so far. */
+  admit(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const socket of waiting) if (!socket.destroyed) this.#accept(socket);
+  }
+
   close(): Promise<void> {
+    for (const socket of this.#waiting) socket.destroy();
     for (const client of this.#clients.values()) client.drop();
     return new Promise((resolve) => {
       this.#server.close(() => {
@@ -115,8 +136,6 @@ export class KeyspaceServer {
       client.isHeldByOutput = false;
       this.#turn(client);
     });
-    // A reset by the client is how many of them say goodbye: "close" follows and says it all.
-    socket.on("error", () => {});
     // A blocked client that half-closes is gone too: its element must go to another one.
     socket.on("end", () => this.#forget(client));
     socket.on("close", () => this.#forget(client));

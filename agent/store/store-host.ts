@@ -26,6 +26,8 @@ export interface RunStoreOptions {
   quotaBytes: number;
   /** Every publication by tasks of the run, in order. Bytes that are not UTF-8 come as a Buffer. */
   onPublish(channel: string, message: Buffer | string): void;
+  /** A client has connected; it is served when this has returned. */
+  onReached?(): void;
 }
 
 export interface RunStore {
@@ -53,6 +55,7 @@ export class StoreOpenError extends Error {
 interface OpenRun {
   socketPath: string;
   onPublish(channel: string, message: Buffer | string): void;
+  onReached: (() => void) | undefined;
   opened: PromiseWithResolvers<void>;
   closed: PromiseWithResolvers<void>;
 }
@@ -80,7 +83,7 @@ export class StoreHost {
    * when the socket cannot be had. `run` only names the run in errors.
    */
   async open(run: string, options: RunStoreOptions): Promise<RunStore> {
-    const { socketPath, quotaBytes, onPublish } = options;
+    const { socketPath, quotaBytes, onPublish, onReached } = options;
     if (Buffer.byteLength(socketPath) > longestSocketPathBytes) {
       const detail = `the path is longer than ${longestSocketPathBytes} bytes (run ${run})`;
       throw new StoreOpenError("ENAMETOOLONG", socketPath, detail);
@@ -90,8 +93,9 @@ export class StoreHost {
     const subscriptions = new Int32Array(new SharedArrayBuffer(4));
     const opened = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<void>();
-    this.#runs.set(id, { socketPath, onPublish, opened, closed });
-    this.#send({ type: "open", id, socketPath, quotaBytes, subscriptions });
+    this.#runs.set(id, { socketPath, onPublish, onReached, opened, closed });
+    const tellsReached = onReached !== undefined;
+    this.#send({ type: "open", id, socketPath, quotaBytes, subscriptions, tellsReached });
     await opened.promise;
     const isHeard = () => Atomics.load(subscriptions, 0) > 0;
     return {
@@ -175,6 +179,10 @@ export class StoreHost {
       }
       case "published":
         this.#take(message);
+        break;
+      case "reached":
+        this.#runs.get(message.id)?.onReached?.();
+        this.#send({ type: "admit", id: message.id });
         break;
       case "closed":
         this.#runs.get(message.id)?.closed.resolve();

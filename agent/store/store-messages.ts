@@ -14,7 +14,11 @@ export type ToStore =
       quotaBytes: number;
       /** One 32-bit count of subscriptions, kept by the store thread. */
       subscriptions: Int32Array<SharedArrayBuffer>;
+      /** Clients wait until the main thread has been told of them. */
+      tellsReached: boolean;
     }
+  /** Those who have reached the keyspace so far are served. */
+  | { type: "admit"; id: number }
   /** Pairs of channel and message, flat. */
   | { type: "publish"; id: number; items: string[] }
   /** So many bytes of publications have been taken in. */
@@ -24,6 +28,8 @@ export type ToStore =
 export type FromStore =
   | { type: "opened"; id: number }
   | { type: "refused"; id: number; code: string; detail: string }
+  /** A client has connected, and waits. */
+  | { type: "reached"; id: number }
   /** Pairs of channel and message, flat, of one keyspace, in the order of publication. */
   | { type: "published"; id: number; bytes: number; items: (string | Uint8Array)[] }
   | { type: "closed"; id: number }

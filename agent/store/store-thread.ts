@@ -47,13 +47,14 @@ function startStore(
   };
 
   const open = async (message: Extract<ToStore, { type: "open" }>): Promise<void> => {
-    const { id, socketPath, quotaBytes, subscriptions } = message;
+    const { id, socketPath, quotaBytes, subscriptions, tellsReached } = message;
     const server = new KeyspaceServer({
       quotaBytes,
       subscriptions,
       executor,
       onPublish: (channel, text) => onPublish(id, channel, text),
       isCongested: () => inFlightBytes > inFlightLimitBytes,
+      ...(tellsReached ? { onReached: () => send({ type: "reached", id }) } : {}),
     });
     try {
       await server.listen(socketPath);
@@ -88,6 +89,9 @@ function startStore(
         if (inFlightBytes <= inFlightLimitBytes) {
           for (const server of servers.values()) server.release();
         }
+        break;
+      case "admit":
+        servers.get(message.id)?.admit();
         break;
       case "close":
         void close(message.id);

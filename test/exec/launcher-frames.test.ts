@@ -45,6 +45,7 @@ function decode(chunks: Buffer[]): string[] {
     sample: (id, usage) => tell(`sample ${id} ${JSON.stringify(usage)}`),
     usage: (id, usage) => tell(`usage ${id} ${JSON.stringify(usage)}`),
     done: (id, errno) => tell(`done ${id} ${errno}`),
+    held: (held) => tell(`held ${JSON.stringify(held ?? null)}`),
   });
   for (const chunk of chunks) decoder.push(chunk);
   flush();

@@ -28,7 +28,7 @@ function frame(type: number, id: number, body: Buffer): Buffer {
   return Buffer.concat([head, body]);
 }
 
-const hello = frame(128, 0, Buffer.from("02000000070000000000000000", "hex"));
+const hello = frame(128, 0, Buffer.from("03000000070000000000000000", "hex"));
 const started = frame(129, 1, Buffer.concat([Buffer.from([7, 0, 0, 0]), Buffer.alloc(8)]));
 
 const isRoot = process.getuid?.() === 0;

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,7 +111,7 @@ void sweep(void) {
 
 static void ended(struct task *t) {
   if (t->is_watched) watch_last(t);
-  uint8_t *b = frame(EV_ENDED, t->id, 104);
+  uint8_t b[ENDED_BYTES];
   b[0] = t->by_signal;
   b[1] = t->stop;
   b[2] = (uint8_t)(t->leaked | t->forced << 1);
@@ -129,7 +130,10 @@ static void ended(struct task *t) {
   put_double(b + 80, t->is_watched ? t->used.peak_pids : -1);
   put_double(b + 88, t->is_watched ? t->used.read_bytes : -1);
   put_double(b + 96, t->is_watched ? t->used.written_bytes : -1);
-  urgent = 1;
+  if (!t->held || hold_end(t, b)) {
+    memcpy(frame(EV_ENDED, t->id, ENDED_BYTES), b, ENDED_BYTES);
+    urgent = 1;
+  }
   draining--;
   remove_task(t);
 }
@@ -143,7 +147,7 @@ void finish(int stalled) {
     if (!open && orphans == 0) {
       ended(t);
     } else if (now >= t->drain_at) {
-      if (stalled && open && !closing) { /* the agent is slow, not the task */
+      if ((stalled || t->is_paused) && open && !closing) { /* the agent is slow, not the task */
         due(t->drain_at = now + DRAIN_NS);
         continue;
       }

@@ -64,12 +64,17 @@ void done(uint32_t id, int error) {
 
 void send_out(void) {
   size_t n = out.end - out.start;
-  if (agent_gone) out.start = out.end = n = 0;
+  if (agent_gone) {
+    out.start = out.end = n = 0;
+    urgent = 0;
+    lazy_at = NEVER;
+  }
   if (n == 0) return;
   if (!urgent && n < PUSH_BYTES && now < lazy_at) return;
   ssize_t sent = write(agent_out, out.data + out.start, n);
   if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-    agent_gone = closing = 1;
+    agent_gone = 1;
+    if (!is_holding) closing = 1; /* else its end of file says so, behind its last commands */
     out.start = out.end = 0;
     return;
   }
@@ -92,3 +97,9 @@ void send_out(void) {
   waits_out = waits;
 }
 
+void forget_agent(void) {
+  agent_gone = 1;
+  out.start = out.end = 0;
+  urgent = waits_out = 0;
+  lazy_at = NEVER;
+}

@@ -15,6 +15,8 @@ export interface KeeperOptions {
   path: string;
   /** Of each launcher: see `LauncherOptions`. */
   args?: readonly string[];
+  /** They are holders, each with arguments of its own. */
+  holderArgs?(): readonly string[];
   /** The launcher died; `attempt` counts deaths since one last worked. */
   onDeath(detail: string, attempt: number): void;
 }
@@ -75,6 +77,15 @@ export class LauncherKeeper implements ProcessStarter, TmpfsMounter {
         return process?.arm === undefined ? "ESRCH" : await process.arm(arming);
       },
       usage: async () => await (waiting.process ?? (await settled.promise))?.usage?.(),
+      ...(spec.held === undefined
+        ? {}
+        : {
+            held: {
+              logged: (upTo, note) => waiting.process?.held?.logged(upTo, note),
+              forget: () => waiting.process?.held?.forget(),
+              letGo: () => void settled.promise.then((process) => process?.held?.letGo()),
+            },
+          }),
     };
   }
 
@@ -102,6 +113,14 @@ export class LauncherKeeper implements ProcessStarter, TmpfsMounter {
     this.#launcher?.flush();
   }
 
+  /** Of a holder: what it holds is left to it. */
+  async leave(): Promise<void> {
+    this.#isClosed = true;
+    await this.#launcher?.leave();
+    this.#launcher = undefined;
+    this.#failWaiting("the launcher is closed");
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#launcher?.close();
@@ -122,9 +141,11 @@ export class LauncherKeeper implements ProcessStarter, TmpfsMounter {
 
   async #startLauncher(): Promise<void> {
     this.#isStarting = true;
+    const { args = [], holderArgs } = this.#options;
     const launcher = await Launcher.start({
       path: this.#options.path,
-      args: this.#options.args ?? [],
+      args: holderArgs?.() ?? args,
+      isHolder: holderArgs !== undefined,
       onExit: (detail) => this.#died(detail),
     }).finally(() => {
       this.#isStarting = false;

@@ -1,5 +1,13 @@
 // The frames from the agent to a launcher (PROTOCOL.md): encoding of commands. No I/O.
-import type { Arming, ProcessSpec, ResourceLimits, RlimitName, TmpfsSize } from "./process.ts";
+import type {
+  Arming,
+  HoldNote,
+  ProcessSpec,
+  ResourceLimits,
+  RlimitName,
+  StreamBytes,
+  TmpfsSize,
+} from "./process.ts";
 
 const headerBytes = 9;
 const spawnFixedBytes = 71;
@@ -14,6 +22,14 @@ const commandChannel = 3;
 const commandArm = 4;
 const commandUsage = 5;
 const commandTmpfs = 6;
+const commandBye = 7;
+const commandAttach = 8;
+const commandKeep = 9;
+const commandTake = 10;
+const commandLogged = 11;
+const commandForget = 12;
+const commandDrop = 13;
+const commandLetGo = 14;
 
 const withRelay = 1;
 const withCgroup = 2;
@@ -121,6 +137,51 @@ export class CommandEncoder {
 
   usage(id: number): void {
     this.#header(commandUsage, id, 0);
+  }
+
+  /** To a holder: it ends, with all that it holds. Of every version of the protocol since 3. */
+  bye(): void {
+    this.#header(commandBye, 0, 0);
+  }
+
+  /** The first word to a holder that was found. Of every version of the protocol since 3. */
+  attach(token: string): void {
+    const at = this.#header(commandAttach, 0, token.length);
+    this.#buffer.write(token, at, "latin1");
+  }
+
+  /** Stands right before the spawn of a process that is to be held. */
+  keep(id: number, tag: string, note: HoldNote): void {
+    const bytes = Buffer.from(tag);
+    const at = this.#numbers(this.#header(commandKeep, id, 16 + bytes.length), note);
+    this.#buffer.set(bytes, at);
+  }
+
+  takeOver(id: number, from: StreamBytes, note: HoldNote): void {
+    this.#numbers(this.#numbers(this.#header(commandTake, id, 32), from), note);
+  }
+
+  logged(id: number, upTo: StreamBytes, note: HoldNote): void {
+    this.#numbers(this.#numbers(this.#header(commandLogged, id, 32), upTo), note);
+  }
+
+  forget(id: number): void {
+    this.#header(commandForget, id, 0);
+  }
+
+  drop(id: number): void {
+    this.#header(commandDrop, id, 0);
+  }
+
+  letGo(id: number): void {
+    this.#header(commandLetGo, id, 0);
+  }
+
+  #numbers(at: number, [first, second]: readonly [number, number]): number {
+    return this.#buffer.writeBigUInt64LE(
+      toU64(second),
+      this.#buffer.writeBigUInt64LE(toU64(first), at),
+    );
   }
 
   arm(id: number, arming: Arming): void {

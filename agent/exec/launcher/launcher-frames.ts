@@ -3,9 +3,9 @@
 // says is hostile: every size and every number is looked at before it is used.
 import { constants } from "node:os";
 import type { Facts } from "../../../protocol/outcome.ts";
-import type { LimitName, ProcessEnd, Usage } from "./process.ts";
+import type { HeldProcess, LimitName, ProcessEnd, Usage } from "./process.ts";
 
-export const launcherProtocol = 2;
+export const launcherProtocol = 3;
 
 const headerBytes = 9;
 const eventHello = 128;
@@ -20,10 +20,11 @@ const eventSample = 136;
 const eventUsage = 137;
 const eventDone = 138;
 const eventRoom = 139;
+const eventHeld = 140;
 /** Bodies that are passed on in pieces may be this long, those of all others `maxTextBytes` more. */
 const maxStreamedBytes = 16 * 1024 * 1024;
 const maxTextBytes = 512;
-/** Smallest bodies; `hello` and `spawn-failed` end in a sentence, all others have one size. */
+/** Smallest bodies; `hello`, `spawn-failed` and `held` end in a text, all others have one size. */
 const bodyBytes: Readonly<Record<number, number>> = {
   [eventHello]: 12,
   [eventStarted]: 12,
@@ -34,6 +35,7 @@ const bodyBytes: Readonly<Record<number, number>> = {
   [eventUsage]: 73,
   [eventDone]: 4,
   [eventRoom]: 4,
+  [eventHeld]: 61,
 };
 const limitNames: readonly (LimitName | undefined)[] = [
   undefined,
@@ -73,6 +75,8 @@ export interface LauncherEvents {
   sample(id: number, usage: Usage): void;
   usage(id: number, usage: Usage): void;
   done(id: number, errno: number): void;
+  /** `undefined`: that was all. */
+  held(process: HeldProcess | undefined): void;
   ended(id: number, end: Extract<ProcessEnd, { kind: "exited" }>): void;
   spawnFailed(id: number, stage: number, errno: number, why: string): void;
 }
@@ -133,7 +137,7 @@ export class EventDecoder {
       return body;
     }
     const least = bodyBytes[type];
-    const hasText = type === eventHello || type === eventSpawnFailed;
+    const hasText = type === eventHello || type === eventSpawnFailed || type === eventHeld;
     if (least === undefined || size < least || size > least + (hasText ? maxTextBytes : 0)) {
       throw refused(type, size);
     }
@@ -154,6 +158,8 @@ export class EventDecoder {
       this.#events.usage(id, decodeUsage(b, body));
     } else if (type === eventDone) {
       this.#events.done(id, b.readUInt32LE(body));
+    } else if (type === eventHeld) {
+      this.#events.held(id === 0 ? undefined : decodeHeld(b, { id, body, end: body + size }));
     } else if (type === eventRoom) {
       this.#events.room(id, b.readUInt32LE(body));
     } else {
@@ -182,6 +188,24 @@ function textOf(b: Buffer, from: number, to: number): string {
 function figure(b: Buffer, at: number): number | undefined {
   const n = b.readDoubleLE(at);
   return n >= 0 && n < Number.POSITIVE_INFINITY ? n : undefined;
+}
+
+function decodeHeld(b: Buffer, at: { id: number; body: number; end: number }): HeldProcess {
+  const { id, body, end } = at;
+  const pair = (offset: number): readonly [number, number] => [
+    Number(b.readBigUInt64LE(body + offset)),
+    Number(b.readBigUInt64LE(body + offset + 8)),
+  ];
+  return {
+    id,
+    pid: b.readUInt32LE(body),
+    startedAt: figure(b, body + 4) ?? 0,
+    from: pair(12),
+    to: pair(28),
+    note: pair(44),
+    hasEnded: b.readUInt8(body + 60) === 1,
+    tag: b.toString("utf8", body + 61, end),
+  };
 }
 
 function decodeUsage(b: Buffer, at: number): Usage {

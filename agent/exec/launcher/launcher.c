@@ -11,6 +11,9 @@
  * the one rule on which cleaning up rests: a child of the launcher that is not a live leader is an
  * orphan of a dead task, and is killed with its descendants.
  *
+ * Held.  A second launcher of the agent may be started as `launcher --hold FOLDER NAME MS`: of its
+ * processes those that the agent asks for outlive the agent (hold.c).
+ *
  * Outside and inside.  The agent starts one launcher, as `launcher --cgroup NAME`. In a box the same
  * program serves for what runs there (`launcher --box ...` or `launcher --serve`): then the outer
  * one is the parent of the box, and the limits of the whole box are the outer one's to watch.
@@ -139,13 +142,23 @@ static void timers(void) {
 static void hang_up(void) {
   closing = 1;
   closing_at = now + CLOSING_NS;
-  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, agent_in, NULL);
-  for (struct task *t = tasks.next; t != &tasks; t = t->next) stop_task(t, STOP_KILLED, 0);
+  orphaned_until = NEVER;
+  if (!is_orphaned) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, agent_in, NULL);
+  for (struct task *t = tasks.next; t != &tasks; t = t->next) {
+    stop_task(t, STOP_KILLED, 0);
+    read_on(t);
+  }
 }
 
 static void command(uint8_t type, uint32_t id, uint8_t *body, size_t size) {
   if (type == CMD_SPAWN) return spawn(id, body, size);
   if (type == CMD_TMPFS) return tmpfs(id, body, size);
+  if (type == CMD_KEEP) return keep(id, body, size);
+  if (type == CMD_BYE && size == 0) {
+    closing = 1;
+    return;
+  }
+  if (is_holding && hold_command(type, id, body, size)) return;
   struct task *t = find_id(id); /* one that has ended may be asked for by an agent that does not know */
   if (type == CMD_KILL && size == 4) {
     if (t) stop_task(t, STOP_KILLED, get32(body));
@@ -165,11 +178,12 @@ static void read_commands(void) {
   ssize_t n = read(agent_in, p, in.cap - in.end);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (n <= 0) {
-    closing = 1;
+    if (!hold_orphans()) closing = 1;
+    in.start = in.end = 0; /* a command that it did not finish */
     return;
   }
   in.end += (size_t)n;
-  while (in.end - in.start >= HEADER_BYTES) {
+  while (!closing && in.end - in.start >= HEADER_BYTES) {
     uint8_t *f = in.data + in.start;
     uint32_t length = get32(f), id = get32(f + 5);
     if (length < 5 || length > MAX_FRAME_BYTES) die("a frame of %u bytes from the agent", length);
@@ -194,6 +208,7 @@ static int wait_ms(void) {
   int64_t at = next_due;
   if (sweep_at < at) at = sweep_at;
   if (closing_at < at) at = closing_at;
+  if (orphaned_until < at) at = orphaned_until;
   if (!urgent && lazy_at < at) at = lazy_at;
   if (closing && now + CLOSING_LOOK_NS < at) at = now + CLOSING_LOOK_NS;
   if (cgroup_at < at) at = cgroup_at;
@@ -208,9 +223,17 @@ static int is_readable(uint64_t data, const struct epoll_event *e) {
   return (e->events & ((data & 3) == RELAY ? ~(uint32_t)EPOLLOUT : EPOLLIN)) != 0;
 }
 
+/* Whoever comes for what is held. The agent's end may be known to the kernel and not yet to us. */
+static void greet(void) {
+  struct pollfd p = {.fd = agent_in, .events = POLLIN};
+  if (!is_orphaned && poll(&p, 1, 0) > 0 && p.revents & POLLHUP)
+    while (!is_orphaned && !closing) read_commands();
+  hold_accept();
+}
+
 static void turn(void) {
   int stalled = out.end - out.start > STALL_BYTES;
-  int commands = 0, deaths = 0, n;
+  int commands = 0, deaths = 0, connects = 0, attaches = 0, n;
   struct epoll_event events[EVENTS_PER_TURN];
   if (stalled) {
     struct pollfd p[3] = {{.fd = closing ? -1 : agent_in, .events = POLLIN},
@@ -228,13 +251,18 @@ static void turn(void) {
   now = clock_ns(CLOCK_MONOTONIC);
   for (int i = 0; i < n; i++) {
     uint64_t data = events[i].data.u64;
-    if (data == 0) commands = (events[i].events & ~(uint32_t)EPOLLOUT) != 0;
-    else if (data == 1) deaths = 1;
+    if (data == FROM_AGENT) commands = (events[i].events & ~(uint32_t)EPOLLOUT) != 0;
+    else if (data == FROM_SIGNALS) deaths = 1;
+    else if (data == FROM_LISTENER) connects = 1;
+    else if (data == FROM_CANDIDATE) attaches = 1;
     else
       read_pipe((struct task *)(uintptr_t)(data & ~3ULL), data & 3, is_readable(data, &events[i]));
   }
   if (deaths) read_deaths();
-  if (commands && !closing) read_commands();
+  if (commands && !closing && !is_orphaned) read_commands();
+  if (attaches) hold_attach();
+  if (connects) greet();
+  if (now >= orphaned_until) closing = 1; /* nobody has come */
   timers();
   if (now >= sweep_at) sweep();
   if (draining) finish(stalled);
@@ -286,10 +314,12 @@ static void serve(const char *why) {
   sigaddset(&chld, SIGCHLD);
   signal_fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  struct epoll_event agent = {.events = EPOLLIN, .data.u64 = 0};
-  struct epoll_event deaths = {.events = EPOLLIN, .data.u64 = 1};
+  struct epoll_event agent = {.events = EPOLLIN, .data.u64 = FROM_AGENT};
+  struct epoll_event deaths = {.events = EPOLLIN, .data.u64 = FROM_SIGNALS};
+  struct epoll_event listener = {.events = EPOLLIN, .data.u64 = FROM_LISTENER};
   if (signal_fd < 0 || epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, agent_in, &agent) < 0 ||
-      epoll_ctl(epoll_fd, EPOLL_CTL_ADD, signal_fd, &deaths) < 0)
+      epoll_ctl(epoll_fd, EPOLL_CTL_ADD, signal_fd, &deaths) < 0 ||
+      (is_holding && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &listener) < 0))
     die("cannot set up: %s", strerror(errno));
   now = clock_ns(CLOCK_MONOTONIC);
   if (cgroup_version) cgroup_at = now;
@@ -305,6 +335,7 @@ static void serve(const char *why) {
     int unsent = out.start < out.end && !agent_gone;
     if (closing && closing_at != NEVER && ((!live && !draining && !unsent) || now >= closing_at)) {
       if (cgroup_version) cg_close();
+      hold_close();
       exit(0);
     }
   }
@@ -334,7 +365,8 @@ int main(int argc, char **argv) {
   int is_stdio = argc == 2 && strcmp(argv[1], "--serve") == 0;
   const char *cgroup = argc == 3 && strcmp(argv[1], "--cgroup") == 0 ? argv[2] : NULL;
   int is_box = argc >= 2 && strcmp(argv[1], "--box") == 0;
-  if (argc > 1 && !is_stdio && !cgroup && !is_box) {
+  int is_holder = argc == 5 && strcmp(argv[1], "--hold") == 0;
+  if (argc > 1 && !is_stdio && !cgroup && !is_box && !is_holder) {
     fprintf(stderr, "launcher: unknown argument %s\n", argv[1]);
     return 64;
   }
@@ -344,6 +376,7 @@ int main(int argc, char **argv) {
   take_agent(is_stdio);
   open_null(0);
   if (is_stdio) open_null(1);
+  if (is_holder) hold_listen(argv[2], argv[3], argv[4]);
   if (cgroup) cgroup_version = cg_init(cgroup, why, sizeof why);
   serve(why);
 }

@@ -14,11 +14,15 @@ import {
 } from "./launcher-frames.ts";
 import { guard, LiveProcess } from "./live-process.ts";
 import type {
+  HeldHandle,
+  HeldProcess,
+  HoldNote,
   LauncherProcess,
   ProcessEnd,
   ProcessListener,
   ProcessSpec,
   ProcessStarter,
+  StreamBytes,
   TmpfsMounter,
   TmpfsSize,
 } from "./process.ts";
@@ -37,8 +41,20 @@ export interface LauncherOptions {
   path: string;
   /** `["--cgroup", NAME]`: each process that asks gets a cgroup below NAME. */
   args?: readonly string[];
+  /** It holds processes that outlive us: `args` are `["--hold", FOLDER, NAME, MS]`. */
+  isHolder?: boolean;
   /** The launcher died without being asked to; all its processes have been told `lost`. */
   onExit(detail: string): void;
+}
+
+/** How a process that was found is taken over. */
+export interface Taking {
+  /** Of its spec only the limits matter: they say how an end is told. */
+  spec: ProcessSpec;
+  from: StreamBytes;
+  /** Instead of the one that it had: where the log ends now. */
+  note: HoldNote;
+  listener: ProcessListener;
 }
 
 /** How we are connected with a launcher, and how it is ended. */
@@ -46,7 +62,11 @@ interface Link {
   socket: Duplex;
   pid: number;
   isInside: boolean;
+  /** It goes on without us, unless it is told to end. */
+  isHolder?: boolean;
   kill(): void;
+  /** This process may end, and it may not. */
+  detach?(): void;
 }
 
 const maxComplaintChars = 4096;
@@ -66,6 +86,9 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   readonly #envs = new WeakMap<object, EncodedEnv>();
   readonly #hello = Promise.withResolvers<LauncherHello>();
   readonly #gone = Promise.withResolvers<void>();
+  readonly #drops = new Map<number, () => void>();
+  readonly #found = Promise.withResolvers<HeldProcess[]>();
+  readonly #held: HeldProcess[] = [];
   #lastId = 0;
   #isFlushPlanned = false;
   #isDecoding = false;
@@ -75,16 +98,24 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
 
   /** Rejects when the binary cannot be started or speaks another version of the protocol. */
   static async start(options: LauncherOptions): Promise<Launcher> {
-    const { path, args = [] } = options;
+    const { path, args = [], isHolder = false } = options;
     const child = spawnChild(path, [...args], {
       stdio: ["ignore", "ignore", "pipe", "pipe"],
       env: {},
       cwd: "/",
+      // No signal of our terminal or group is to reach it.
+      detached: isHolder,
     });
     // Node.js makes a socket pair of "pipe" and a Duplex of its end; its types do not say so.
     const socket = child.stdio[3] as Duplex;
     const kill = () => void child.kill("SIGKILL");
-    const launcher = new Launcher(options, { socket, pid: child.pid ?? 0, isInside: false, kill });
+    const detach = () => {
+      socket.destroy();
+      child.stderr?.destroy();
+      child.unref();
+    };
+    const link = { socket, pid: child.pid ?? 0, isInside: false, isHolder, kill, detach };
+    const launcher = new Launcher(options, link);
     child.stderr?.setEncoding("utf8");
     child.stderr?.on("data", (text: string) => launcher.#complain(text));
     child.on("error", (error) => launcher.#end(`cannot start ${path}: ${error.message}`));
@@ -105,9 +136,47 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     return await launcher.#open();
   }
 
+  /**
+   * Connects with a holder whose agent is gone. Rejects when it is none, when it speaks another
+   * version of the protocol (then it has been told to end, and has ended), or has an agent.
+   */
+  static async attach(
+    socket: Duplex,
+    token: string,
+    options: Pick<LauncherOptions, "onExit">,
+  ): Promise<{ launcher: Launcher; held: HeldProcess[] }> {
+    const kill = () => void socket.destroy();
+    const link = { socket, pid: 0, isInside: false, isHolder: true, kill, detach: kill };
+    const launcher = new Launcher(options, link);
+    socket.on("end", kill);
+    socket.on("close", () => launcher.#end("has closed the connection"));
+    try {
+      await launcher.#open();
+    } catch (error) {
+      launcher.#commands.attach(token);
+      launcher.#commands.bye();
+      // What else it says in its own words is not to be read.
+      socket.removeAllListeners("data");
+      socket.resume();
+      const last = launcher.#commands.take();
+      if (last !== undefined && socket.writable) socket.write(last);
+      const timer = setTimeout(kill, closeTimeoutMs);
+      await launcher.#gone.promise;
+      clearTimeout(timer);
+      throw error;
+    }
+    launcher.#commands.attach(token);
+    launcher.flush();
+    const timer = setTimeout(kill, helloTimeoutMs);
+    const held = await launcher.#found.promise.finally(() => clearTimeout(timer));
+    return { launcher, held };
+  }
+
   private constructor({ onExit }: Pick<LauncherOptions, "onExit">, link: Link) {
     this.#onExit = onExit;
     this.#link = link;
+    // Only `attach` waits for it.
+    this.#found.promise.catch(() => {});
     const decoder = new EventDecoder(this.#events());
     link.socket.on("data", (chunk: Buffer) => this.#decode(decoder, chunk));
     // A broken socket is followed by the launcher's exit, which tells more.
@@ -155,6 +224,8 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
         env = encodeEnv(spec.env);
         if (env !== undefined) this.#envs.set(spec.env, env);
       }
+      const { held } = spec;
+      if (held !== undefined) this.#commands.keep(id, held.tag, held.note);
       const unsendable =
         env === undefined
           ? { errno: "EINVAL", detail: "a variable of the environment is not allowed (NUL or =)" }
@@ -162,10 +233,12 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
       if (unsendable !== undefined) this.#endSoon(id, { kind: "spawn-failed", ...unsendable });
       else this.#planFlush();
     }
+    const kill = (graceMs: number) => {
+      if (this.#has(id)) this.#command(() => this.#commands.kill(id, graceMs));
+    };
+    if (spec.held !== undefined) return { kill, held: this.#heldHandle(id) };
     return {
-      kill: (graceMs) => {
-        if (this.#has(id)) this.#command(() => this.#commands.kill(id, graceMs));
-      },
+      kill,
       send: (bytes) => window?.send(bytes),
       arm: (arming) => {
         if (!this.#has(id)) return Promise.resolve("ESRCH");
@@ -176,6 +249,60 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
         if (!this.#has(id)) return Promise.resolve(undefined);
         this.#command(() => this.#commands.usage(id));
         return live.asking();
+      },
+    };
+  }
+
+  /** Takes a process over from the byte on that was logged last; its listener hears the rest. */
+  take(held: HeldProcess, { spec, from, note, listener }: Taking): LauncherProcess {
+    const { id, pid } = held;
+    const live = new LiveProcess(spec, listener, undefined);
+    live.pid = pid;
+    this.#live.set(id, live);
+    if (this.#isClosed) this.#endSoon(id, { kind: "lost" });
+    else this.#command(() => this.#commands.takeOver(id, from, note));
+    return {
+      kill: (graceMs) => {
+        if (this.#has(id)) this.#command(() => this.#commands.kill(id, graceMs));
+      },
+      held: this.#heldHandle(id),
+    };
+  }
+
+  /** Kills a process that was found; resolves when nothing of it is left. */
+  drop({ id }: HeldProcess): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#drops.set(id, resolve);
+    this.#command(() => this.#commands.drop(id));
+    return promise;
+  }
+
+  /** Ends the connection and leaves to the holder what it holds. */
+  async leave(): Promise<void> {
+    if (this.#isClosed) return;
+    this.flush();
+    this.#state = "closing";
+    this.#live.clear();
+    const { socket, detach } = this.#link;
+    await new Promise<void>((resolve) => {
+      socket.once("close", resolve);
+      socket.end(resolve);
+    });
+    detach?.();
+  }
+
+  #heldHandle(id: number): HeldHandle {
+    return {
+      // Also after its end: that is not safe yet.
+      logged: (upTo, note) => {
+        if (!this.#isClosed) this.#command(() => this.#commands.logged(id, upTo, note));
+      },
+      forget: () => {
+        if (!this.#isClosed) this.#command(() => this.#commands.forget(id));
+      },
+      letGo: () => {
+        if (this.#has(id)) this.#command(() => this.#commands.letGo(id));
       },
     };
   }
@@ -200,6 +327,7 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
 
   async close(): Promise<void> {
     if (!this.#isClosed) {
+      if (this.#link.isHolder === true) this.#commands.bye();
       this.flush();
       this.#state = "closing";
       this.#link.socket.end();
@@ -271,7 +399,8 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
       hello: (hello) => {
         if (hello.protocol !== launcherProtocol) {
           this.#complain(`it speaks protocol ${hello.protocol}, this agent ${launcherProtocol}`);
-          this.#link.kill();
+          if (this.#link.pid > 0 || this.#link.isInside) this.#link.kill();
+          else this.#hello.reject(new Error(`the launcher: ${this.#complaint}`));
         } else if (this.#state === "starting") {
           this.#state = "running";
           this.#hello.resolve(hello);
@@ -316,8 +445,17 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
         const error = errno === 0 ? undefined : errnoName(errno);
         const mounted = this.#mounts.get(id);
         this.#mounts.delete(id);
+        const dropped = this.#drops.get(id);
+        this.#drops.delete(id);
         if (mounted !== undefined) mounted(error);
+        else if (dropped !== undefined) dropped();
         else this.#expect(this.#live.get(id)?.armed(error) === true, "done", id);
+      },
+      held: (process) => {
+        this.#expect(false, "a held process", process?.id ?? 0);
+        if (process === undefined) this.#found.resolve(this.#held);
+        else this.#held.push(process);
+        this.#lastId = Math.max(this.#lastId, process?.id ?? 0);
       },
       ended: (id, end) => {
         const live = this.#running(id, "an end");
@@ -377,6 +515,9 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     }
     for (const resolve of this.#mounts.values()) resolve("ECHILD");
     this.#mounts.clear();
+    for (const resolve of this.#drops.values()) resolve();
+    this.#drops.clear();
+    this.#found.reject(new Error(detail));
     this.#hello.reject(new Error(detail));
     this.#gone.resolve();
     if (wasRunning && !wasAsked) this.#onExit(detail);

@@ -13,8 +13,9 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 #define HEADER_BYTES 9
+#define ENDED_BYTES 104
 #define READ_BYTES 65536
 #define STALL_BYTES (256 * 1024)
 #define CHANNEL_FD 3
@@ -23,10 +24,13 @@
 #define LAZY_NS (1 * MS)     /* how long output and `started` may wait for company */
 #define DRAIN_NS (1000 * MS) /* from the last kill to giving up on pipes and orphans */
 
-enum { CMD_SPAWN = 1, CMD_KILL, CMD_CHANNEL, CMD_ARM, CMD_USAGE, CMD_TMPFS };
+enum {
+  CMD_SPAWN = 1, CMD_KILL, CMD_CHANNEL, CMD_ARM, CMD_USAGE, CMD_TMPFS,
+  CMD_BYE, CMD_ATTACH, CMD_KEEP, CMD_TAKE, CMD_LOGGED, CMD_FORGET, CMD_DROP, CMD_LET_GO
+};
 enum {
   EV_HELLO = 128, EV_STARTED, EV_STDOUT, EV_STDERR, EV_MARK, EV_ENDED, EV_SPAWN_FAILED,
-  EV_CHANNEL, EV_SAMPLE, EV_USAGE, EV_DONE, EV_ROOM
+  EV_CHANNEL, EV_SAMPLE, EV_USAGE, EV_DONE, EV_ROOM, EV_HELD
 };
 enum { STOP_NONE, STOP_TIMEOUT, STOP_OUTPUT, STOP_KILLED, STOP_MEMORY, STOP_PIDS, STOP_CPU_TIME };
 enum { /* where a start failed; the client makes a sentence of it */
@@ -37,6 +41,8 @@ enum { /* flags of spawn */
   WITH_RELAY = 1, WITH_CGROUP = 2, WITH_NEWPID = 4, WITH_PRIVS = 8, WITH_SECCOMP = 16,
   WITH_LANDLOCK = 32, WITH_SAMPLES = 64, WITH_CHANNEL_STDIO = 128
 };
+/* What epoll tells of, beside the descriptors of tasks (a pointer with 0, 1 or 2 in its last bits). */
+enum { FROM_AGENT, FROM_SIGNALS, FROM_LISTENER, FROM_CANDIDATE };
 enum { RELAY = 2 }; /* of the descriptors of a task; 0 and 1 are its stdout and stderr */
 
 struct buffer { uint8_t *data; size_t start, end, cap; };
@@ -64,6 +70,8 @@ struct task {
   struct buffer pending;
   uint32_t room;
   uint8_t is_relay_closing, waits_relay;
+  struct held *held; /* NULL: it ends with the agent */
+  uint8_t is_paused; /* so much of it is kept that its pipes are not read */
   /* of a watched task */
   uint8_t is_watched, is_sampled;
   struct cg *group; /* NULL: figures are collected from its process tree */
@@ -98,6 +106,7 @@ uint8_t *reserve(struct buffer *b, size_t n);
 uint8_t *frame(uint8_t type, uint32_t id, size_t n);
 void done(uint32_t id, int error);
 void send_out(void);
+void forget_agent(void); /* what was on its way to the one that is gone */
 
 /* ---- tasks.c ---- */
 extern struct task tasks;
@@ -145,6 +154,22 @@ void watch(struct task *t);      /* every 100 ms */
 void watch_last(struct task *t); /* everything of it is dead */
 void arm(struct task *t, const uint8_t *body, size_t size);
 void tell_usage(struct task *t);
+
+/* ---- hold.c: processes that outlive their agent ---- */
+extern int is_holding, is_orphaned, listen_fd;
+extern int64_t orphaned_until;
+void hold_listen(const char *folder, const char *name, const char *ms);
+void hold_close(void);
+void keep(uint32_t id, const uint8_t *body, size_t size);
+void hold_announced(struct task *t);
+int hold_is_full(struct task *t);
+void read_on(struct task *t);
+int hold_output(struct task *t, int s, const uint8_t *p, size_t n);
+int hold_end(struct task *t, const uint8_t *end);
+int hold_command(uint8_t type, uint32_t id, const uint8_t *body, size_t size);
+int hold_orphans(void);
+void hold_accept(void);
+void hold_attach(void);
 
 /* ---- mounts.c ---- */
 void tmpfs(uint32_t id, const uint8_t *body, size_t size);

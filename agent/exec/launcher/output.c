@@ -99,24 +99,32 @@ static ssize_t metered_read(struct task *t, int s, uint8_t *p) {
   return n;
 }
 
+/* Not inlined: the compiler would then fear a mark as long as the address space. */
+__attribute__((noinline)) static ssize_t read_marked(struct task *t, int s) {
+  static uint8_t scratch[READ_BYTES + 12];
+  size_t carried = t->carry_len[s];
+  memcpy(scratch, t->carry[s], carried);
+  ssize_t n = metered_read(t, s, scratch + carried);
+  if (n > 0) emit_marked(t, s, scratch, carried + (size_t)n);
+  return n;
+}
+
+static ssize_t read_plain(struct task *t, int s) {
+  uint8_t *p = reserve(&out, HEADER_BYTES + READ_BYTES) + HEADER_BYTES;
+  ssize_t n = read(t->fd[s], p, READ_BYTES);
+  if (n <= 0) return n;
+  size_t pass = admit(t, s, (size_t)n);
+  int is_told = !t->held || (pass && hold_output(t, s, p, pass));
+  if (pass && is_told) frame((uint8_t)(EV_STDOUT + s), t->id, pass); /* the body is in place */
+  return n;
+}
+
 /* One read of a pipe that is known to be readable or at its end. */
 void read_pipe(struct task *t, int s, int readable) {
-  static uint8_t scratch[READ_BYTES + 12];
   if (t->fd[s] < 0) return;
   if (s == RELAY) return relay_read(t, readable);
-  ssize_t n = 0;
-  if (readable && t->has_mark) {
-    size_t carried = t->carry_len[s];
-    memcpy(scratch, t->carry[s], carried);
-    n = metered_read(t, s, scratch + carried);
-    if (n > 0) emit_marked(t, s, scratch, carried + (size_t)n);
-  } else if (readable) {
-    n = read(t->fd[s], reserve(&out, HEADER_BYTES + READ_BYTES) + HEADER_BYTES, READ_BYTES);
-    if (n > 0) {
-      size_t pass = admit(t, s, (size_t)n);
-      if (pass) frame((uint8_t)(EV_STDOUT + s), t->id, pass); /* the body is already in place */
-    }
-  }
+  if (readable && hold_is_full(t)) return;
+  ssize_t n = !readable ? 0 : t->has_mark ? read_marked(t, s) : read_plain(t, s);
   if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) close_pipe(t, s);
 }
 
@@ -127,6 +135,7 @@ void register_pipes(struct task *t) {
   for (int s = 0; s < 3; s++) {
     uint32_t events = EPOLLIN | (s == RELAY && t->waits_relay ? EPOLLOUT : 0u);
     struct epoll_event e = {.events = events, .data.u64 = (uint64_t)(uintptr_t)t | (uint64_t)s};
+    if (s != RELAY && t->is_paused) continue;
     if (t->fd[s] >= 0 && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, t->fd[s], &e) < 0)
       die("epoll_ctl: %s", strerror(errno));
   }

@@ -54,8 +54,40 @@ export interface ProcessSpec {
   newPidNamespace?: boolean;
   /** `sample` is told every 100 ms while it runs. */
   sampled?: boolean;
+  /** It outlives the agent, for the next one to take over; only where the starter is a holder. */
+  held?: { tag: string; note: HoldNote };
   /** 8 bytes: each stream is split where they stand, followed by a u32 LE id. */
   mark?: Uint8Array;
+}
+
+/** Two numbers that a holder keeps beside what is not logged yet, and gives to the next agent. */
+export type HoldNote = readonly [number, number];
+
+/** Bytes of stdout and of stderr since the start. */
+export type StreamBytes = readonly [number, number];
+
+/** What is said of a process that is held; nothing of it does anything for one that is not. */
+export interface HeldHandle {
+  /** So much of its output is safe; `note` is told to the next agent with the rest. */
+  logged(upTo: StreamBytes, note: HoldNote): void;
+  /** Its end is safe. */
+  forget(): void;
+  /** From now on it ends with the agent. */
+  letGo(): void;
+}
+
+/** A process that a holder has kept while there was no agent. */
+export interface HeldProcess {
+  id: number;
+  pid: number;
+  /** Unix milliseconds. */
+  startedAt: number;
+  tag: string;
+  /** What is kept of its output, and the note that came with the first byte of it. */
+  from: StreamBytes;
+  to: StreamBytes;
+  note: HoldNote;
+  hasEnded: boolean;
 }
 
 export interface ProcessListener {
@@ -122,6 +154,8 @@ export interface LauncherProcess {
   arm?(arming: Arming): Promise<string | undefined>;
   /** Asks for the figures of this moment; `undefined` when it has ended or nothing is measured. */
   usage?(): Promise<Usage | undefined>;
+  /** Of a process that is held. */
+  held?: HeldHandle;
 }
 
 /** Of a file system in memory; `uid` and `gid` own its root (0 when absent). */

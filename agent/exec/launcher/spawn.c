@@ -266,11 +266,15 @@ void spawn(uint32_t id, uint8_t *body, size_t size) {
   char why[200] = "";
   int at = 0, error = 0;
   pid_t pid = -1;
-  if (find_id(id)) return spawn_failed(id, AT_REQUEST, EEXIST);
+  if (find_id(id)) {
+    hold_announced(NULL);
+    return spawn_failed(id, AT_REQUEST, EEXIST);
+  }
   struct task *t = need(calloc(1, sizeof *t));
   t->fd[0] = t->fd[1] = t->fd[RELAY] = -1;
   if (!parse(&l, t, body, size)) {
     free(t);
+    hold_announced(NULL);
     return spawn_failed(id, AT_REQUEST, EINVAL);
   }
   if (t->has_mark) open_meter(t, l.envp);
@@ -308,6 +312,7 @@ void spawn(uint32_t id, uint8_t *body, size_t size) {
   close_all(e.theirs);
   if (at) {
     forget(t, &e);
+    hold_announced(NULL);
     return spawn_failed_why(id, at, error, why);
   }
   uint32_t timeout_ms = get32(body);
@@ -320,6 +325,7 @@ void spawn(uint32_t id, uint8_t *body, size_t size) {
   due(t->register_at);
   due(t->timeout_at);
   add_task(t);
+  hold_announced(t);
   if (t->group) cgroup_at = now; /* one is to be made ahead */
   if (t->is_watched) watch_begin(t);
   no_children = 0;

@@ -51,6 +51,7 @@ function told(pieces: readonly Buffer[]): { told: string; refused: boolean } {
     sample: (...v) => tell("sample", ...v),
     usage: (...v) => tell("usage", ...v),
     done: (...v) => tell("done", ...v),
+    held: (...v) => tell("held", ...v),
   });
   try {
     for (const piece of pieces) decoder.push(piece);
