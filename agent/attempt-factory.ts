@@ -60,8 +60,8 @@ export class AttemptFactory {
   readonly #items = new Map<Instance, Json[]>();
   /** Sources of each task's needs, from the document's edges; made when first asked for. */
   #needs: Map<string, string[]> | undefined;
+  /** Of processes and, since a call's environment is all that a worker keeps, of functions. */
   readonly #processEnv: Readonly<Record<string, string>>;
-  readonly #callEnv: Readonly<Record<string, string>>;
   /** As workers take them. */
   readonly #callParams: Json;
 
@@ -69,7 +69,7 @@ export class AttemptFactory {
     this.#options = options;
     this.#callParams = escapeRefs(options.params);
     const { run, folders, state, storeSocket, storeUrl } = options;
-    this.#callEnv = {
+    const own = {
       EDGEDAG_RUN: run,
       EDGEDAG_DAG_NAME: state.document.attributes.dag,
       EDGEDAG_SHM: folders.shm,
@@ -78,7 +78,7 @@ export class AttemptFactory {
     // The working folder comes last on the PATH: a task may call its own scripts by name, and
     // nothing that a task leaves there shadows a program of the system.
     const path = `${options.baseEnv.PATH ?? ""}:${folders.work}`;
-    this.#processEnv = { ...options.baseEnv, PATH: path, ...this.#callEnv };
+    this.#processEnv = { ...options.baseEnv, PATH: path, ...own };
   }
 
   plan(instance: Instance): TaskPlan {
@@ -297,7 +297,7 @@ export class AttemptFactory {
           // Evaluated from a mapping, so it is one.
           ...(args === undefined ? {} : { args: args.value as { [name: string]: Json } }),
           inputs: { params: this.#callParams, needs, ...item },
-          env: this.#callEnv,
+          env: this.#processEnv,
           ...(hasOwn ? { own: { ...env.value, ...secret?.env } } : {}),
           cwd: folders.work,
           graceMs: task.graceMs,

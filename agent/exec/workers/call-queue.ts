@@ -42,6 +42,15 @@ export class CallQueue {
     return Math.min(this.answered, stdout, stderr);
   }
 
+  /** Takes the answered calls away, unfinished. */
+  takeAnswered(): Call[] {
+    const taken = this.calls.splice(0, this.answered);
+    this.answered = 0;
+    this.marked.stdout = 0;
+    this.marked.stderr = 0;
+    return taken;
+  }
+
   /** `pid`: of the worker, where it is known. */
   finishFirst(pid: number | undefined): void {
     const call = this.calls.shift();

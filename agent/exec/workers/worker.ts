@@ -311,12 +311,24 @@ export class Worker {
     this.#revocation.close();
     // One of those whose answers are held has broken the channel: none of them counts as well.
     if (!isChannelLost(end)) this.#held.take();
+    this.#queue.skipUnmarked("stdout");
+    this.#queue.skipUnmarked("stderr");
+    // With the launcher goes what it had not handed on: an answer whose output is not all here counts
+    // as lost. A worker that ended by itself has had its pipes read to their end.
+    const counted = end.kind === "lost" ? this.#queue.countComplete() : this.#queue.answered;
     this.#attribution.close();
     const { calls } = this.#queue;
-    while (this.#queue.answered > 0) this.#queue.finishFirst(this.pid);
+    for (let finished = 0; finished < counted; finished++) this.#queue.finishFirst(this.pid);
+    const failed = this.#queue.takeAnswered();
     const begun = this.#isDone ? 0 : this.#revocation.countBegun();
     this.#page?.close();
-    for (const call of calls.splice(0, begun)) this.#failRunning(call, end);
+    failed.push(...calls.splice(0, begun));
+    for (const [index, call] of failed.entries()) {
+      // What counted on a call that has failed with it never was to begin.
+      const isOff = index > 0 && call.spec.after === true;
+      if (isOff || call.end?.kind === "skipped") call.listener.finished({ kind: "returned" });
+      else this.#failRunning(call, end);
+    }
     for (const call of calls.splice(0)) call.listener.finished({ kind: "returned" });
     const hasReported = this.#hello !== undefined;
     this.#events.gone(this, hasReported ? undefined : spawnFailureOfEnd(end, this.#story()));
