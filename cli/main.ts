@@ -133,6 +133,24 @@ async function main(argv: readonly string[]): Promise<number> {
       code = await doctor({ ...options, env }, io);
     });
   program
+    .command("chaos")
+    .description("kill agents, masters and what they start, and see that nothing is lost")
+    .option("--seed <n>", "chooses what is killed and when; printed", whole)
+    .option("--kills <n>", "how many", positive, 100)
+    .option("--dag <file>", "a DAG of your own; the built-in one else")
+    .addOption(param())
+    .option("--points <list>", "named points, separated by commas; none: only at times")
+    .option("--targets <list>", "of agent, master, launcher, worker, task, all")
+    .option("--jobs <n>", "agents with a master each, side by side", positive)
+    .option("--megabytes <n>", "output of the built-in DAG's largest task", positive, 10)
+    .option("--json", "print one JSON object at the end, progress on stderr", false)
+    .action(async (options) => {
+      const params = readParams(options.param);
+      if (!params.ok) return program.error(params.message, { exitCode: exitCodes.usage });
+      const { chaos } = await import("./chaos.ts");
+      code = await chaos({ ...options, params: params.value, env }, io);
+    });
+  program
     .command("config")
     .description("print every variable with its value's origin; --markdown prints the table")
     .option("--markdown", "print the table of the documentation", false)
@@ -166,6 +184,12 @@ async function main(argv: readonly string[]): Promise<number> {
     return error.exitCode === 1 ? exitCodes.usage : error.exitCode;
   }
   return code;
+}
+
+function whole(text: string): number {
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number >= 0) return number;
+  throw new InvalidArgumentError("It must be a whole number.");
 }
 
 function positive(text: string): number {
