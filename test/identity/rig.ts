@@ -158,7 +158,8 @@ function begin(dir: string, options: Partial<MasterOptions>): Promise<Master> {
     listen: { host: "127.0.0.1", port: 0 },
     dataDir: join(dir, "master"),
     log: silentLog,
-    heartbeatMs: 200,
+    // A scripted agent sends no heartbeats: it must not be taken for lost on a busy machine.
+    heartbeatMs: 2000,
     ...options,
   });
 }

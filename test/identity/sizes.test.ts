@@ -147,7 +147,7 @@ t.test(
 );
 
 t.test("a frame that comes in pieces is measured whole", async (t) => {
-  await using fleet = await Fleet.start(t.testdir());
+  await using fleet = await Fleet.start(t.testdir(), { heartbeatMs: 10_000 });
   await using agent = new ScriptedAgent(fleet.url, { token: adminToken });
   agent.send(helloOf("pump-7"));
   await agent.next("welcome");
@@ -223,6 +223,7 @@ t.test(
     };
     await using fleet = await Fleet.start(t.testdir(), {
       stallMs: 300,
+      heartbeatMs: 10_000,
       log: { ...silentLog, warn },
     });
     const { agent } = await ScriptedAgent.join(fleet.url, helloOf("pump-7"), { token: adminToken });
