@@ -12,10 +12,15 @@ export function printDiagnostics(io: Io, diagnostics: readonly Diagnostic[]): vo
 /** The exit code of an agent that cannot start, by the first thing that it needs and has not. */
 export function startExitCode([first]: readonly Diagnostic[]): number {
   if (first?.code === "E_LAUNCHER") return exitCodes.unavailable;
-  return first?.code === "E_RUNTIME_DIR" || first?.code === "E_SIGNATURE_KEYS"
-    ? exitCodes.config
-    : exitCodes.state;
+  return configCodes.has(first?.code ?? "") ? exitCodes.config : exitCodes.state;
 }
+
+/** What a variable names cannot be used. */
+const configCodes: ReadonlySet<string> = new Set([
+  "E_RUNTIME_DIR",
+  "E_SIGNATURE_KEYS",
+  "E_KEY_FILE",
+]);
 
 /** The exit code when a run is not taken. */
 export function acceptExitCode([first]: readonly Diagnostic[]): number {

@@ -61,6 +61,9 @@ t.test("keys are made once, sign artifacts, and verify them", async (t) => {
   t.match(unsigned.stderr, /E_SIGNATURE_MISSING/);
   const none = { EDGEDAG_SIGNATURES: "require" };
   t.equal((await box.run(["run", dag], { env: none })).code, exitCodes.config);
+  const noKey = await box.run(["run", dag], { env: { EDGEDAG_RECEIPT_KEY: box.path("none.key") } });
+  t.equal(noKey.code, exitCodes.config);
+  t.match(noKey.stderr, /E_KEY_FILE/);
 });
 
 t.test("a node with trusted keys tells the master why it refuses a run", async (t) => {
