@@ -7,30 +7,37 @@ import type { Report } from "./engine/report.ts";
 import { runTarget } from "./run-target.ts";
 import { targets } from "./targets.ts";
 
-const seconds = Number(process.env.EDGEDAG_FUZZ_SECONDS ?? 6);
+const seconds = Number(process.env.EDGEDAG_FUZZ_SECONDS ?? 5);
 /** Another one each day, the same one within it: a failure is found again. */
 const seed = Number(process.env.EDGEDAG_FUZZ_SEED ?? Math.floor(Date.now() / 86_400_000));
 const names = Object.keys(targets);
+// Each process has a net of its own; this one is for all of them.
+const timeout = 900_000;
+t.setTimeout(timeout);
 
-t.test("nothing that was fuzzed breaks, hangs, grows or tells of its inside", async (t) => {
-  t.jobs = 2;
-  for (const name of names) {
-    void t.test(name, { buffered: true }, async (t) => {
-      const report = await runTarget({ name, seed, seconds });
-      if (report.kind === "missing") {
-        t.pass("not on this machine", { skip: report.detail });
-        return;
-      }
-      if (report.kind === "broken") {
-        t.fail(`${report.detail}\nseed ${seed}, input ${report.path}`);
-        return;
-      }
-      const { figures } = report;
-      t.ok(figures.replayed >= readCorpus(name).length, "its corpus was replayed");
-      t.ok(figures.runs > figures.replayed, `${figures.runs} inputs`);
-    });
-  }
-});
+t.test(
+  "nothing that was fuzzed breaks, hangs, grows or tells of its inside",
+  { timeout },
+  async (t) => {
+    t.jobs = 2;
+    for (const name of names) {
+      void t.test(name, { buffered: true, timeout }, async (t) => {
+        const report = await runTarget({ name, seed, seconds });
+        if (report.kind === "missing") {
+          t.pass("not on this machine", { skip: report.detail });
+          return;
+        }
+        if (report.kind === "broken") {
+          t.fail(`${report.detail}\nseed ${seed}, input ${report.path}`);
+          return;
+        }
+        const { figures } = report;
+        t.ok(figures.replayed >= readCorpus(name).length, "its corpus was replayed");
+        t.ok(figures.runs > figures.replayed, `${figures.runs} inputs`);
+      });
+    }
+  },
+);
 
 t.test("corpora are small", async (t) => {
   for (const name of names) {
@@ -43,10 +50,10 @@ t.test("corpora are small", async (t) => {
   }
 });
 
-t.test("the same seed makes the same inputs", async (t) => {
+t.test("the same seed makes the same inputs", { timeout }, async (t) => {
   const blocks: number[] = [];
   for (let i = 0; i < 2; i++) {
-    const report = await runTarget({ name: "launcher", seed: 7, seconds: 60, runs: 1500 });
+    const report = await runTarget({ name: "launcher", seed: 7, seconds: 60, runs: 600 });
     if (report.kind !== "clean") throw new Error(JSON.stringify(report));
     blocks.push(report.figures.kept);
   }
@@ -71,7 +78,7 @@ t.test(
     t.match((await broken("pollute")).detail, /Object.prototype has another member/);
     t.match((await broken("replace")).detail, /Array.prototype.push has changed/);
     t.match((await broken("late")).detail, /unhandledRejection/);
-    t.match((await broken("die")).detail, /ended with|SIGABRT|Abort/);
+    t.match((await broken("die")).detail, /Native stack trace|ended with/);
     t.match((await broken("grow")).detail, /memory grew by|heap/);
     t.match((await broken("never")).detail, /an input takes more than 500 ms/);
   },

@@ -65,9 +65,10 @@ export class Loop {
 
   async run(): Promise<Figures> {
     const begun = performance.now();
+    await this.#look();
     await this.#replay();
     const replayed = this.#runs;
-    const until = begun + this.#options.seconds * 1000;
+    const until = performance.now() + this.#options.seconds * 1000;
     const most = replayed + this.#options.runs;
     let nextMemory = this.#runs + memoryEvery / 4;
     await this.#look();
@@ -78,7 +79,8 @@ export class Loop {
       await this.#look();
     }
     await this.#look();
-    if (this.#options.seconds > 0 && this.#target.grows !== false) await this.#findGrowth();
+    const isTimed = this.#options.seconds > 0 && this.#options.runs === Number.MAX_SAFE_INTEGER;
+    if (isTimed && this.#target.grows !== false) await this.#findGrowth();
     return {
       target: this.#options.name,
       runs: this.#runs,
