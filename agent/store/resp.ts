@@ -17,6 +17,9 @@ const argumentLimit = 1024 * 1024;
 /** Up to this length V8 copies a substring; a longer one would keep its whole chunk alive. */
 const copiedSubstringLimit = 12;
 
+/** Of a number of 64 bits. */
+const mostDigits = 19;
+
 const needMore = Number.NEGATIVE_INFINITY;
 const bad = Number.NaN;
 
@@ -153,11 +156,13 @@ export class RequestParser {
     for (; at < chunk.length; at++, digits++) {
       const digit = (chunk[at] ?? 0) - 48;
       if (digit < 0 || digit > 9) break;
+      // No length has so many, and a line may come byte by byte: it is not counted again and again.
+      if (digits === mostDigits) break;
       value = value * 10 + digit;
     }
     if (at + 1 < chunk.length && chunk[at] === cr) {
       this.#pos = at + 2;
-      if (digits === 0 || digits > 19) return bad;
+      if (digits === 0) return bad;
       return isNegative ? -value : value;
     }
     const end = chunk.indexOf(cr, at);
