@@ -17,7 +17,7 @@ import { leftovers } from "./leftovers.ts";
 import { type ArtifactSeen, ask, observe, type RunSeen } from "./observe.ts";
 import { endedOnRecord, nodeLog, problemsOnDisk } from "./on-disk.ts";
 import type { Plan, Service, Target } from "./plan.ts";
-import { killForeign, processesOf, send } from "./processes.ts";
+import { type Found, killForeign, processesOf, send } from "./processes.ts";
 import { type Kill, ServiceLives } from "./service.ts";
 
 export interface BoxOptions {
@@ -249,9 +249,14 @@ export class ChaosBox {
       for (const { pid } of found) send(pid, "SIGKILL");
       return;
     }
-    const all = processesOf(this.#mark, this.#tag).filter(({ role }) => role === target);
-    const found = all[Math.floor(which * all.length)];
-    if (found === undefined) return; // between two tasks: the next kill comes soon
+    let found: Found | undefined;
+    // Tasks are short, and there is none while the agent starts.
+    for (let tries = 0; found === undefined && tries < 200 && !this.#isCalm; tries += 1) {
+      const all = processesOf(this.#mark, this.#tag).filter(({ role }) => role === target);
+      found = all[Math.floor(which * all.length)];
+      if (found === undefined) await delay(10);
+    }
+    if (found === undefined) return;
     const { pid } = found;
     const isKilled = await killForeign(found, () => this.#evidence.append(`kill ${target} ${pid}`));
     if (!isKilled) return;

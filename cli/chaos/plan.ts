@@ -61,7 +61,9 @@ export class Plan {
     const afterMs = this.#paced(random.between(30, 1200));
     const point = isAtTime ? undefined : this.#decks[service].shift();
     if (point === undefined) return { kind: "time", afterMs };
-    return { kind: "point", point, nth: random.between(1, crashPoints[point].most) };
+    // Early passages more often: a life that is long costs time.
+    const nth = Math.ceil(crashPoints[point].most * random.next() ** 2);
+    return { kind: "point", point, nth: Math.max(1, nth) };
   }
 
   /** What else is killed, how long after the one before, and which one of several there are. */
