@@ -32,7 +32,7 @@ export interface KeepingOptions {
 /** Between two tries at what the state folder does not take. */
 export const retryMs = 1000;
 const maintenanceMs = 200;
-/** A bad moment of the disk looks like damage, too; after so many tries it is damage. */
+/** A bad moment of the disk looks like damage, too: after so many tries the file is looked at. */
 const corruptTries = 10;
 
 /** What can stand in the way; each is said once, and once that it is over. */
@@ -124,7 +124,10 @@ export class Keeping {
       const text = `${diagnostic?.code}: ${diagnostic?.message} (${diagnostic?.remedy})`;
       this.obstacle("journal", text);
       this.#corruptTries = diagnostic?.code === "E_STATE_CORRUPT" ? this.#corruptTries + 1 : 0;
-      if (this.#corruptTries === corruptTries) this.#options.damaged();
+      if (this.#corruptTries === corruptTries) {
+        this.#corruptTries = 0;
+        if (journal.isDamaged()) this.#options.damaged();
+      }
     }
     if (!committed.ok || this.isTight) {
       this.#retry ??= setTimeout(() => {

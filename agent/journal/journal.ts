@@ -5,7 +5,7 @@
 // is a value, and what was buffered stays buffered until it can.
 import { closeSync, existsSync, fsync, fsyncSync, mkdirSync, openSync, unlink } from "node:fs";
 import { dirname } from "node:path";
-import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { crashPoint } from "../../protocol/crash-points.ts";
 import type { Diagnostic, Result } from "../../protocol/diagnostic.ts";
 import type { LogGap, LogPointer, ObjectPointer, UnnumberedRecord } from "../../protocol/outbox.ts";
@@ -326,6 +326,22 @@ export class Journal {
 
   outboxDepth(): number {
     return this.#outbox.depth;
+  }
+
+  /**
+   * Looks at the file through a connection of its own. False also when it cannot be read now: SQLite calls
+   * a bad moment of the disk damage, too.
+   */
+  isDamaged(): boolean {
+    let database: DatabaseSync | undefined;
+    try {
+      database = new DatabaseSync(journalPath(this.#options.stateDir), { readOnly: true });
+      return findDamage(database) !== undefined;
+    } catch {
+      return false; // nothing is proved by it; the journal is red and is tried again
+    } finally {
+      database?.close();
+    }
   }
 
   /** Bytes that are kept because the master has not acknowledged them, the database itself included. */

@@ -215,6 +215,12 @@ t.test(
     const rig = new LinkRig(stateDir, master.url);
     rig.record(1);
     await rig.until(() => rig.journal.outboxDepth() === 0);
+    // In the transaction that writes it: the thread may look at any moment.
+    const damage = "UPDATE outbox SET data = replace(data, 'progress', 'regress') WHERE seq = 3";
+    change(
+      stateDir,
+      `CREATE TRIGGER bad AFTER INSERT ON outbox WHEN NEW.seq = 3 BEGIN ${damage}; END`,
+    );
     for (const n of [2, 3, 4]) {
       rig.journal.record({
         type: "progress",
@@ -226,8 +232,6 @@ t.test(
       });
       rig.journal.commit();
     }
-    // Before the thread is told that there is something to read.
-    change(stateDir, "UPDATE outbox SET data = replace(data, 'progress', 'regress') WHERE seq = 3");
     rig.link.notify(rig.journal.outboxDepth());
     await rig.until(() => rig.journal.outboxDepth() === 0);
     t.equal(rig.heard("damaged").length, 1);
