@@ -65,6 +65,8 @@ export class ServiceLives {
       env: { ...env, ...armed },
       cwd,
       stdio: ["ignore", out, out],
+      // Ctrl-C is for chaos alone: it ends them itself.
+      detached: true,
     });
     closeSync(out);
     this.#child = child;
