@@ -30,6 +30,8 @@ export interface RunFigures {
 
 export interface BenchOptions {
   hasMaster: boolean;
+  /** Attempts at once; 2 unless told. */
+  slots?: number;
   /** Another address for the agent to reach it by: a proxy's. */
   via?(masterUrl: string): Promise<string>;
 }
@@ -55,13 +57,13 @@ export class BenchAgent implements AsyncDisposable {
     this.#heard = parts.heard;
   }
 
-  static async start({ hasMaster, via }: BenchOptions): Promise<BenchAgent> {
+  static async start({ hasMaster, slots = 2, via }: BenchOptions): Promise<BenchAgent> {
     const folder = mkdtempSync(join(tmpdir(), "bench-"));
     const master = hasMaster ? await BenchMaster.start(join(folder, "master")) : undefined;
     const reached = master === undefined ? undefined : ((await via?.(master.url)) ?? master.url);
     const heard = new Heard();
     const started = await Agent.start({
-      config: configOf(folder, reached),
+      config: configOf(folder, { masterUrl: reached, slots }),
       root,
       version: versionOf(root),
       hostEnv: process.env,
@@ -108,12 +110,15 @@ export class BenchAgent implements AsyncDisposable {
   }
 }
 
-function configOf(folder: string, masterUrl: string | undefined): Config {
+function configOf(
+  folder: string,
+  { masterUrl, slots }: { masterUrl: string | undefined; slots: number },
+): Config {
   const env = {
     EDGEDAG_NODE: "bench",
     EDGEDAG_STATE: join(folder, "state"),
     EDGEDAG_RUNTIME: folder,
-    EDGEDAG_SLOTS: "2",
+    EDGEDAG_SLOTS: String(slots),
     ...(masterUrl === undefined ? {} : { EDGEDAG_MASTER: masterUrl }),
   };
   const { config } = readConfig(agentTable(), env, otherNames);
