@@ -25,11 +25,12 @@ export function processesOf(mark: string, tag: string): Found[] {
     const isLauncher = command.includes(`--cgroup edgedag-${tag}`);
     if (!isLauncher && !env.includes(mark)) continue;
     const has = (variable: string) => env.some((entry) => entry.startsWith(`${variable}=`));
+    // A program that a task has called is the task's own affair: only the leader is the task.
     const role = isLauncher
       ? "launcher"
       : has("EDGEDAG_WORKER_ID")
         ? "worker"
-        : has("EDGEDAG_TASK")
+        : has("EDGEDAG_TASK") && stat.session === name
           ? "task"
           : "other";
     found.push({ pid, role, startedAt: stat.startedAt, command: command.slice(0, 200) });
@@ -72,12 +73,12 @@ export function send(pid: number, signal: NodeJS.Signals): boolean {
   }
 }
 
-function statOf(pid: number): { state: string; startedAt: string } | undefined {
+function statOf(pid: number): { state: string; session: string; startedAt: string } | undefined {
   const text = textOf(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
   // The name in parentheses may hold anything.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { state: fields[0] ?? "", startedAt: fields[19] ?? "" };
+  return { state: fields[0] ?? "", session: fields[3] ?? "", startedAt: fields[19] ?? "" };
 }
 
 function textOf(path: string): string | undefined {
