@@ -9,42 +9,37 @@ import { artifactDigest } from "../protocol/canonical.ts";
 import { crashPoint } from "../protocol/crash-points.ts";
 import type { DagDocument } from "../protocol/dag.ts";
 import type { Diagnostic, Result } from "../protocol/diagnostic.ts";
-import { pythonSdkPath } from "../protocol/install-paths.ts";
 import type { Json } from "../protocol/json.ts";
 import type { Capabilities, RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, RunOutcome } from "../protocol/outcome.ts";
 import { runIdPattern, segmentPath } from "../protocol/state-paths.ts";
+import { type AgentParts, openParts } from "./agent-parts.ts";
 import { keepArtifact, readKeptArtifact } from "./artifact-store.ts";
 import { hostMemoryBytes, probeCapabilities } from "./capabilities.ts";
 import type { Config } from "./config.ts";
 import type { Samples } from "./exec/isolation/sandbox-spec.ts";
-import { type ExecutionParts, startExecution } from "./execution.ts";
+import type { ExecutionParts } from "./execution.ts";
 import { findGpus, Gpus } from "./gpus.ts";
-import { Journal } from "./journal/journal.ts";
+import type { Journal } from "./journal/journal.ts";
 import type { JournaledEvent } from "./journaled-event.ts";
 import { Keeping, retryMs } from "./keeping.ts";
 import type { Link } from "./link/link.ts";
-import { RunLog } from "./log/run-log.ts";
-import { Orphans } from "./orphans.ts";
-import { makeRuntimeDir, outsidePrefix, outsideTag, removeSharedMemory } from "./outside.ts";
+import { outsidePrefix, removeSharedMemory } from "./outside.ts";
 import { mergeParams } from "./params.ts";
-import { checkPolicy } from "./policy.ts";
 import { type OpenedRun, openRun, type SharedParts } from "./run-factory.ts";
 import { longestTimerMs } from "./run-host.ts";
+import { RunJudge } from "./run-judge.ts";
 import type { RunObserver } from "./run-observer.ts";
 import type { DagSource } from "./sandbox-config.ts";
 import { needsSandbox } from "./sandbox-plan.ts";
-import { realPath } from "./sandbox-settings.ts";
 import { NodeSecrets } from "./secrets/node-secrets.ts";
-import { checkSecrets } from "./secrets/run-secrets.ts";
-import { isGateOn, makesReceipts } from "./signing/gate-mode.ts";
-import type { Receipts } from "./signing/receipts.ts";
 import type { SignatureGate, SignatureUse } from "./signing/signature-gate.ts";
 import type { Snippets } from "./snippets.ts";
-import { StoreHost } from "./store/store-host.ts";
+import type { StoreHost } from "./store/store-host.ts";
 import { killStrays } from "./strays.ts";
-import { baseEnvironment, templateEnvironment } from "./task-environment.ts";
+import { templateEnvironment } from "./task-environment.ts";
+import { closeUnopened, type UnopenedEnd } from "./unopened-run.ts";
 import { unpackArtifact } from "./unpack-artifact.ts";
 
 export interface AgentOptions {
@@ -95,6 +90,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #journal: Journal;
   readonly #gate: SignatureGate | undefined;
+  readonly #judge: RunJudge;
   readonly #execution: ExecutionParts;
   readonly #storeHost: StoreHost;
   readonly #shared: SharedParts;
@@ -120,86 +116,17 @@ export class Agent {
         runtimeDir: resolve(given.config.runtimeDir),
       },
     };
-    const { config, say } = options;
-    const gate = await openGate(config);
-    if (!gate.ok) return gate;
-    const journal = Journal.open({
-      stateDir: config.stateDir,
-      durability: config.durability,
-      ship: config.master !== "",
-      onProblem: (problem) => say("warn", problem.message),
-    });
-    if (!journal.ok) return journal;
-    const receipts = await openReceipts(options);
-    if (!receipts.ok) {
-      journal.value.close();
-      return receipts;
-    }
-    const prefix = outsidePrefix(config.stateDir, options.isOneOff ?? false);
-    const adopts = config.orphans === "adopt" && options.isOneOff !== true;
-    const runtimeDir = makeRuntimeDir(config.runtimeDir, prefix, { isKept: adopts });
-    if (!runtimeDir.ok) {
-      journal.value.close();
-      return runtimeDir;
-    }
-    const baseEnv = baseEnvironment({
-      hostEnv: options.hostEnv,
-      passEnv: config.passEnv,
-      pythonPath: pythonSdkPath(options.root),
-    });
-    const isOneOff = options.isOneOff ?? false;
-    const orphans = await Orphans.find({
-      stateDir: config.stateDir,
-      adopts,
-      say,
-    });
-    const execution = await startExecution({
-      config,
-      isOneOff,
-      root: options.root,
-      runtimeDir: runtimeDir.value,
-      tag: outsideTag(config.stateDir, isOneOff),
-      baseEnv,
-      say,
-    });
-    if (!execution.ok) {
-      await orphans.leave();
-      journal.value.close();
-      rmSync(runtimeDir.value, { recursive: true, force: true });
-      return execution;
-    }
-    const storeHost = await StoreHost.start({
-      onFault: (detail, isFatal) => say(isFatal ? "error" : "warn", `store: ${detail}`),
-    });
-    const parts = {
-      journal: journal.value,
-      gate: gate.value,
-      receipts: receipts.value,
-      execution: execution.value,
-      storeHost,
-      orphans,
-    };
-    const agent = new Agent(options, { ...parts, runtimeDir: runtimeDir.value, baseEnv });
+    const parts = await openParts(options);
+    if (!parts.ok) return parts;
+    const agent = new Agent(options, parts.value);
     for (const folder of agent.#shared.secrets.missingFolders()) {
-      say("warn", `EDGEDAG_SECRETS_DIR: there is no folder ${folder}`);
+      options.say("warn", `EDGEDAG_SECRETS_DIR: there is no folder ${folder}`);
     }
     agent.#begin();
     return { ok: true, value: agent };
   }
 
-  private constructor(
-    options: AgentOptions,
-    parts: {
-      journal: Journal;
-      gate: SignatureGate | undefined;
-      receipts: Receipts | undefined;
-      execution: ExecutionParts;
-      storeHost: StoreHost;
-      orphans: Orphans;
-      runtimeDir: string;
-      baseEnv: Record<string, string>;
-    },
-  ) {
+  private constructor(options: AgentOptions, parts: AgentParts) {
     this.#options = options;
     this.#journal = parts.journal;
     this.#gate = parts.gate;
@@ -244,6 +171,14 @@ export class Agent {
       segmentGone: (run, segment) => this.#journal.segmentGone(run, segment),
       onProblem: (text) => options.say("warn", text),
     };
+    this.#judge = new RunJudge({
+      config,
+      journal: parts.journal,
+      gate: parts.gate,
+      isolation: parts.execution.isolation,
+      secrets: this.#shared.secrets,
+      say: options.say,
+    });
     const { stateDir, heartbeatMs } = config;
     this.#keeping = new Keeping({
       journal: parts.journal,
@@ -318,62 +253,14 @@ export class Agent {
     given: { [name: string]: Json },
     source: DagSource,
   ): Promise<Result<null>> {
-    const signed = this.#judgeSignature(run, artifact);
+    const signed = this.#judge.judgeSignature(run, artifact);
     if (!signed.ok) return signed;
-    const judged = await this.#judge(artifact.dag, source);
-    const secrets = checkSecrets(artifact.dag, this.#shared.secrets);
-    this.#warnOfOpenSecrets(artifact.dag);
+    const judged = await this.#judge.judge(artifact.dag, source);
     const taken = { run, artifact, given, use: signed.value };
-    const accepted = this.#accept(taken, [...judged, ...secrets]);
+    const accepted = this.#accept(taken, judged);
     // The run begins at once; whoever gave it may forget it only when it is on the disk.
     if (accepted.ok) await new Promise<void>((resolve) => this.#journal.whenSynced(resolve));
     return accepted;
-  }
-
-  /** First, and before anything that the document asks for is tried. */
-  #judgeSignature(run: string, artifact: DagArtifact): Result<SignatureUse | undefined> {
-    // One that was taken before is told its answer again, whatever has become of its signature.
-    if (this.#gate === undefined || this.#journal.knowsRun(run)) {
-      return { ok: true, value: undefined };
-    }
-    const { signatures } = this.#journal;
-    const judged = this.#gate.judge(run, artifact, signatures);
-    if (!judged.ok) return judged;
-    this.#warn(run, judged.warnings);
-    return { ok: true, value: judged.use };
-  }
-
-  #warn(run: string, warnings: readonly Diagnostic[]): void {
-    for (const { code, message } of warnings) {
-      this.#options.say("warn", `run ${run} goes on all the same: ${code}: ${message}`);
-    }
-  }
-
-  /** At level subprocess tasks see the host's files, as users of their own. */
-  #warnOfOpenSecrets(document: DagDocument): void {
-    if (!document.nodes.some(({ attributes }) => attributes.isolation === "subprocess")) return;
-    const open = this.#shared.secrets.openFiles();
-    if (open.length === 0) return;
-    const what = `${open.join(", ")}: every user of this machine may read it, tasks too`;
-    this.#options.say("warn", `${what}; make secrets files of mode 0600`);
-  }
-
-  /** What the levels, languages and policy of this node have against the document. */
-  async #judge(document: DagDocument, source: DagSource): Promise<Diagnostic[]> {
-    const { config } = this.#options;
-    const { isolation } = this.#execution;
-    const needed = document.nodes.some(({ attributes }) => needsSandbox(attributes));
-    const opened = needed ? await isolation.open() : undefined;
-    if (opened?.ok === false) return [...opened.diagnostics];
-    await opened?.value.prepare(document);
-    return checkPolicy({
-      source,
-      document,
-      held: opened?.value.held() ?? ["none"],
-      config,
-      languages: opened?.value,
-      realPath,
-    });
   }
 
   #accept({ run, artifact, given, use }: Taken, judged: readonly Diagnostic[]): Result<null> {
@@ -393,7 +280,7 @@ export class Agent {
     const { config } = this.#options;
     if (use !== undefined) {
       // Another run may have been taken with it while the levels were tried.
-      const signed = this.#judgeSignature(run, artifact);
+      const signed = this.#judge.judgeSignature(run, artifact);
       if (!signed.ok) return signed;
     }
     let digest: string;
@@ -552,7 +439,7 @@ export class Agent {
         if (signed?.ok === false) {
           throw new Error(signed.diagnostics.map((d) => `${d.code}: ${d.message}`).join("; "));
         }
-        this.#warn(run, signed?.warnings ?? []);
+        this.#judge.warn(run, signed?.warnings ?? []);
         // The journal gives back what this class appended.
         const events = open.events as JournaledEvent[];
         this.#waiting.push({ run, digest, artifact, params, events, startedAt });
@@ -698,32 +585,12 @@ export class Agent {
   }
 
   /** A run that cannot even be opened ends as failed, and the master is told. */
-  #closeUnopened(run: string, why: string): { outcome: RunOutcome; summary: RunSummary } {
-    this.#lastLine(run, `the run cannot go on: ${why}`);
-    const outcome: RunOutcome = { kind: "failed", failed: [] };
-    const nothing = { tasks: 0, succeeded: 0, failed: 0, skipped: 0, cancelled: 0, attempts: 0 };
-    const summary: RunSummary = { ...nothing, wallMs: 0 };
-    this.#journal.record({ type: "run-finished", run, time: Date.now(), outcome, summary });
-    this.#journal.finishRun(run, outcome);
+  #closeUnopened(run: string, why: string): UnopenedEnd {
+    const { config } = this.#shared;
+    const { say } = this.#options;
+    const end = closeUnopened(run, why, { journal: this.#journal, stateDir: config.stateDir, say });
     this.#keeping.commit();
-    return { outcome, summary };
-  }
-
-  /** For whoever reads the run's log: nothing else would tell why it has no further lines. */
-  #lastLine(run: string, text: string): void {
-    const { stateDir } = this.#shared.config;
-    const opened = RunLog.open({
-      stateDir,
-      run,
-      onChunk: (chunk) => this.#journal.recordLogChunk({ run, time: Date.now(), ...chunk }),
-      isHeld: (segment) => this.#journal.holdsSegment(run, segment),
-    });
-    if (!opened.ok) {
-      this.#options.say("warn", `run ${run}: ${opened.diagnostics[0]?.message}`);
-      return;
-    }
-    opened.value.agent("error", text);
-    opened.value.close();
+    return end;
   }
 
   // ---- link ----
@@ -752,28 +619,4 @@ function refusal(code: string, message: string, remedy: string): Result<never> {
 
 function storyOf(error: unknown): Record<string, unknown> | undefined {
   return error instanceof Error && "story" in error ? { story: error.story } : undefined;
-}
-
-/** Loaded only where signatures are looked at. */
-async function openGate(config: Config): Promise<Result<SignatureGate | undefined>> {
-  if (!isGateOn(config)) return { ok: true, value: undefined };
-  const { SignatureGate } = await import("./signing/signature-gate.ts");
-  return SignatureGate.open(config);
-}
-
-/** Loaded only where there are receipts. */
-async function openReceipts({
-  config,
-  version,
-  say,
-}: AgentOptions): Promise<Result<Receipts | undefined>> {
-  if (!makesReceipts(config)) return { ok: true, value: undefined };
-  const { Receipts } = await import("./signing/receipts.ts");
-  const opened = Receipts.open(config, version);
-  if (opened.ok) {
-    const { keyId, inlineKey, isNewKey } = opened.value;
-    const what = isNewKey ? "a new key" : "the key";
-    say("info", `receipts are signed with ${what} ${keyId}: ${inlineKey}`);
-  }
-  return opened;
 }

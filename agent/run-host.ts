@@ -3,15 +3,15 @@
 // next. Decides nothing that the scheduler could decide.
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { crashPoint } from "../protocol/crash-points.ts";
-import { describeFailure, describeRun } from "../protocol/describe.ts";
+import { describeRun } from "../protocol/describe.ts";
 import type { Json } from "../protocol/json.ts";
 import type { RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
-import type { CancelledBy, Failure, Outcome, RunOutcome } from "../protocol/outcome.ts";
+import type { CancelledBy, Failure, RunOutcome } from "../protocol/outcome.ts";
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Capacity, Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { AttemptEnd, Executor, Orphan } from "./exec/attempt.ts";
+import type { Executor, Orphan } from "./exec/attempt.ts";
 import type { HeldHandle } from "./exec/launcher/process.ts";
 import { Flights } from "./flights.ts";
 import type { Gpus } from "./gpus.ts";
@@ -28,6 +28,7 @@ import type { RunOrphans } from "./orphans.ts";
 import type { RunChannel, RunObserver } from "./run-observer.ts";
 import { noFacts, type RunReport } from "./run-report.ts";
 import type { RunResults } from "./run-results.ts";
+import { RunTelling } from "./run-telling.ts";
 import type { Mask } from "./secrets/mask.ts";
 import { readTaskMessage } from "./task-messages.ts";
 
@@ -102,6 +103,7 @@ export class RunHost {
   readonly #options: RunHostOptions;
   readonly #flights: Flights;
   readonly #holding: Holding;
+  readonly #telling: RunTelling;
   /** Ends of held processes: in the journal's buffer, not yet known to be in the log's files. */
   #settled: HeldHandle[] = [];
   readonly #drained = Promise.withResolvers<void>();
@@ -126,6 +128,14 @@ export class RunHost {
     this.#startedAt = options.now();
     this.#sentBytesAtStart = options.sentBytes() ?? 0;
     const { state, factory, executor, log, gpus, mask, work, now, random, holds } = options;
+    const { report, observer } = options;
+    this.#telling = new RunTelling({
+      state,
+      report,
+      observer,
+      line: (level, text) => this.#line(level, text),
+      publish: (key, what) => this.#publish(key, what),
+    });
     this.#holding = new Holding(options, () => log.position);
     this.#flights = new Flights({
       holding: this.#holding,
@@ -140,7 +150,9 @@ export class RunHost {
       now,
       random,
       post: (event) => this.#postKept(event),
-      started: (task, attempt) => this.#attemptStarted(task, attempt),
+      started: (task, attempt) => {
+        if (!this.#isOver) this.#telling.attemptStarted(task, attempt);
+      },
       wrote: () => this.#flushSoon(),
     });
   }
@@ -204,7 +216,7 @@ export class RunHost {
     this.#isBegun = true;
     // The agent may have ended between the end of an attempt and the record of its files.
     for (const event of events) {
-      if (event.type === "attempt-finished") this.#keepFiles(event);
+      if (event.type === "attempt-finished") this.#telling.keepFiles(event);
       else if (event.type === "artifact-named") {
         report.addArtifact(event.task, event.attempt, event);
       }
@@ -422,7 +434,7 @@ export class RunHost {
       this.#noteCause(event);
     }
     const commands = state.handle(event);
-    if (event.type === "attempt-finished") this.#reportAttempt(event, commands);
+    if (event.type === "attempt-finished") this.#telling.attemptFinished(event, commands);
     for (const command of commands) this.#carryOut(command);
     if (event.type === "attempt-finished" || event.type === "attempt-returned") {
       this.#flights.release(event.task);
@@ -469,7 +481,7 @@ export class RunHost {
         break;
       }
       case "finish-task":
-        this.#taskFinished(command.task, command.outcome);
+        this.#telling.taskFinished(command.task, command.outcome);
         break;
       case "announce-retry":
         break; // told with the attempt that failed
@@ -495,75 +507,6 @@ export class RunHost {
   }
 
   // ---- telling ----
-
-  #attemptStarted(task: string, attempt: number): void {
-    if (this.#isOver) return;
-    const { report, observer } = this.#options;
-    report.attemptStarted(task, attempt);
-    this.#publish(task, "started");
-    observer.attemptStarted?.(task, attempt);
-  }
-
-  #reportAttempt(event: AttemptFinished, commands: readonly Command[]): void {
-    const { state, report, observer } = this.#options;
-    const { task: instance, attempt, outcome, facts = noFacts, result, file } = event;
-    const key = state.keyOf(instance);
-    const isFinal = state.stateOf(instance).id === "finished";
-    const end: AttemptEnd = {
-      outcome,
-      facts,
-      ...(result === undefined ? {} : { result }),
-      ...(file === undefined ? {} : { file }),
-    };
-    report.attemptFinished({ task: key, attempt, isFinal }, end);
-    this.#keepFiles(event);
-    const retry = commands.find((c) => c.type === "announce-retry");
-    if (outcome.kind === "failed") {
-      const next =
-        retry === undefined ? "" : `; next attempt in ${Math.max(0, retry.at - event.now)} ms`;
-      this.#line(
-        retry === undefined ? "error" : "warn",
-        `${key}#${attempt} failed: ${describeFailure(outcome.failure)}${next}`,
-      );
-    }
-    observer.attemptFinished?.(key, attempt, {
-      ...end,
-      ...(retry === undefined ? {} : { retryAt: retry.at }),
-    });
-  }
-
-  /** Also after a restart: files that are on record already are not recorded again. */
-  #keepFiles(event: AttemptFinished): void {
-    const { state, report } = this.#options;
-    const { task: instance, attempt, outcome, file } = event;
-    const key = state.keyOf(instance);
-    if (file !== undefined && !report.keepResult(key, attempt, file)) {
-      this.#line("warn", `the result of ${key} is gone: what needs it will fail`);
-    }
-    const { outputs } = state.taskOf(instance);
-    if (event.artifacts !== undefined) {
-      for (const path of event.artifacts) report.addArtifact(key, attempt, { name: path, path });
-      return;
-    }
-    if (outcome.kind === "succeeded" && outputs !== undefined) {
-      report.collectOutputs(key, attempt, outputs);
-    }
-  }
-
-  #taskFinished(instance: Instance, outcome: Outcome): void {
-    const { state, report, observer } = this.#options;
-    const key = state.keyOf(instance);
-    const hadAttempt = state.attemptOf(instance) > 0 && outcome.kind !== "skipped";
-    if (!hadAttempt) {
-      report.taskFinished(key, outcome);
-      // Nothing else tells why: there is no attempt that failed.
-      if (outcome.kind === "failed") {
-        this.#line("error", `${key} failed: ${describeFailure(outcome.failure)}`);
-      }
-    }
-    this.#publish(key, outcome.kind);
-    observer.taskFinished?.(key, outcome);
-  }
 
   #publish(key: string, what: string): void {
     const isHeard = this.#channel?.isHeard() ?? false;
