@@ -251,6 +251,10 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
   };
 
   async function serve(): Promise<{ url: string; close(): Promise<void> }> {
+    const closers: (() => Promise<void> | void)[] = [];
+    const close = async (): Promise<void> => {
+      for (const closeOne of closers.reverse()) await closeOne();
+    };
     try {
       const app = makeServer({
         routes: [
@@ -273,20 +277,16 @@ export async function startMaster(options: MasterOptions): Promise<Master> {
         ...(failures === undefined ? {} : { failures }),
         ...(tls === undefined ? {} : { tls }),
       });
+      closers.push(() => app.close());
       link.attach(app.server);
-      const rotation = app.server instanceof TlsServer ? keepTls(app.server) : undefined;
+      if (app.server instanceof TlsServer) closers.push(keepTls(app.server));
       const local = await openLocal();
+      if (local !== undefined) closers.push(local);
       await app.listen({ host: listen.host, port: listen.port });
       const scheme = tls === undefined ? "http" : "https";
-      return {
-        url: `${scheme}://${addressOf(app.server)}`,
-        close: async () => {
-          rotation?.();
-          await local?.();
-          await app.close();
-        },
-      };
+      return { url: `${scheme}://${addressOf(app.server)}`, close };
     } catch (error) {
+      await close();
       await service?.close();
       await storage.close();
       throw startErrorOf(error, options);

@@ -67,7 +67,8 @@ t.test(
 );
 
 t.test("what is refused at any route is refused in the words of the description", async (t) => {
-  await using service = await Service.start(keys);
+  // One wrong key is shown at each route.
+  await using service = await Service.start({ ...keys, EDGEDAG_AUTH_LIMIT: "1000/minute" });
   const api = (await service.get<OpenApi>("/openapi.json")).value;
   const json = { "content-type": "application/json" };
   for (const [path, methods] of Object.entries(api.paths)) {
@@ -86,8 +87,9 @@ t.test("what is refused at any route is refused in the words of the description"
         await refused([401], "a wrong key", url, { headers: { authorization: "Bearer no" } });
       }
       await refused([400, 422], "an unknown parameter", `${url}?nothing=1`, { headers: admin });
-      // Where 204 is documented, having nothing is no error.
-      const isRefused = url !== path && operation.responses["204"] === undefined;
+      // Where 204 is documented, having nothing is no error; nodes may be named before they are known.
+      const mayBeNew = path.startsWith("/api/nodes/{node}/") && method === "POST";
+      const isRefused = url !== path && operation.responses["204"] === undefined && !mayBeNew;
       if (isRefused) await refused([404], "an unknown id", url, { headers: admin });
       if (operation.requestBody === undefined) continue;
       for (const [body, type] of [
