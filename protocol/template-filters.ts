@@ -3,12 +3,16 @@
 import { canonicalJson } from "./canonical.ts";
 import type { Json } from "./json.ts";
 
+const maxDetailLength = 1000;
+
 /** Why a template has no value. `isMissing`: a member is not there, which `default` forgives. */
 export class Problem {
   readonly detail: string;
   readonly isMissing: boolean;
   constructor(detail: string, isMissing = false) {
-    this.detail = detail;
+    // Names in it may be as long as the document.
+    this.detail =
+      detail.length > maxDetailLength ? `${detail.slice(0, maxDetailLength - 3)}...` : detail;
     this.isMissing = isMissing;
   }
 }

@@ -94,7 +94,7 @@ export function open(): Target {
           if (result.ok)
             must(JSON.stringify(result.value) !== undefined, "a value that is no JSON");
           else {
-            must(result.detail.length > 3, "no sentence");
+            must(result.detail.length > 3 && result.detail.length <= 4000, "no sentence");
             mustBeInnocent(result.detail);
           }
         }

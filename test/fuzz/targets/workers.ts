@@ -3,6 +3,7 @@ import { BoundedFrames } from "../../../agent/exec/isolation/attempt/bounded-fra
 import { encodeFrame, FrameReader } from "../../../agent/exec/workers/channel.ts";
 import { decodeWorkerMessage } from "../../../agent/exec/workers/messages.ts";
 import { escapeRefs } from "../../../agent/exec/workers/values.ts";
+import type { Json } from "../../../protocol/json.ts";
 import { mutateBytes } from "../engine/bytes.ts";
 import { cut, mutateFrames } from "../engine/frames.ts";
 import { mutateTree } from "../engine/tree.ts";
@@ -86,11 +87,7 @@ export function open(): Target {
               "no result, or two",
             );
             if (done.result !== undefined) {
-              const escaped = JSON.stringify(escapeRefs(done.result));
-              must(
-                !/\{"\$ref":\{"(?:file|call)"/.test(escaped) || escaped.includes('"literal"'),
-                "data became a reference",
-              );
+              must(!hasReference(escapeRefs(done.result)), "data became a reference");
             }
           }
           if (done.kind === "failed") must(Object.hasOwn(done.failure, "reason"), "no reason");
@@ -98,4 +95,19 @@ export function open(): Target {
       }
     },
   };
+}
+
+/** As a worker sees it: an object that has nothing but `$ref`, which is not marked as literal. */
+function hasReference(value: Json): boolean {
+  if (value === null || typeof value !== "object") return false;
+  if (Array.isArray(value)) return value.some(hasReference);
+  const entries = Object.entries(value);
+  const ref = entries.length === 1 ? value.$ref : undefined;
+  if (ref === undefined) return entries.some(([, member]) => hasReference(member));
+  const isLiteral = ref !== null && typeof ref === "object" && "literal" in ref;
+  if (!isLiteral) return true;
+  const { literal } = ref;
+  // The worker looks into a literal's members, not at itself.
+  const members = literal === null || typeof literal !== "object" ? [] : Object.values(literal);
+  return members.some((member) => hasReference(member as Json));
 }
