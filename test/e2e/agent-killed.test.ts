@@ -51,7 +51,7 @@ def numbers():
 def square(n):
     mark("begin")
     print("squaring", n)
-    time.sleep(0.01)
+    time.sleep(0.02)
     mark("end")
     return n * n
 def large():
@@ -63,7 +63,7 @@ def size_of(value):
 const nodeJs = `
 export async function cube({ n }: { n: number }) {
   console.log("cubing", n);
-  await new Promise((resolve) => setTimeout(resolve, 10));
+  await new Promise((resolve) => setTimeout(resolve, 20));
   return n ** 1.5;
 }
 `;
@@ -91,9 +91,11 @@ t.test(`${rounds} times kill -9 at random moments (SEED=${seed})`, async (t) => 
     agent = box.start(["agent"], { env: master.env });
   }
   const run = await master.finishedRun();
+  // Before that a TERM may come before anybody listens to it.
+  await agent.says(/connected to/);
   const { code, stderr } = await agent.stop();
   t.equal(code, exitCodes.ok, stderr.slice(-3000));
-  t.ok(kills >= rounds / 2, `${kills} kills before the run was over`);
+  t.ok(kills >= rounds / 4, `${kills} kills before the run was over`);
   t.notMatch(stderr, /a bug of edgedag/);
 
   t.equal(run.outcome?.kind, "succeeded");

@@ -45,7 +45,10 @@ async function writeUntilKilled(folder: string, round: number, lines: number): P
     if (count >= lines) child.kill("SIGKILL");
   });
   await once(child, "close");
-  if (child.signalCode !== "SIGKILL") throw new Error(`the writer ended by itself: ${said}`);
+  if (child.signalCode !== "SIGKILL") {
+    const how = child.signalCode ?? child.exitCode;
+    throw new Error(`the writer ended by itself (${how}): ${said.slice(-300)}`);
+  }
   // The last line may be cut.
   return said.split("\n").slice(0, -1);
 }
