@@ -119,6 +119,8 @@ function configOf(
     EDGEDAG_STATE: join(folder, "state"),
     EDGEDAG_RUNTIME: folder,
     EDGEDAG_SLOTS: String(slots),
+    // Every line is counted at the end.
+    EDGEDAG_LOG_LIMIT: "16Gi",
     ...(masterUrl === undefined ? {} : { EDGEDAG_MASTER: masterUrl }),
   };
   const { config } = readConfig(agentTable(), env, otherNames);
