@@ -245,7 +245,8 @@ export class ChaosBox {
     if (target === "all") {
       const found = processesOf(this.#mark, this.#tag);
       // The master's kill is counted with the agent's; without an agent there is nothing to kill.
-      if (this.#agent.kill("all")) this.#master.kill("all");
+      if (!this.#agent.kill("all")) return;
+      this.#master.kill("all");
       for (const { pid } of found) send(pid, "SIGKILL");
       return;
     }
