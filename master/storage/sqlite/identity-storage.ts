@@ -1,6 +1,8 @@
 // Identities of nodes in the master's SQLite file. Every method is one transaction.
+
 import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 import type { EnrollToken, IdentityStorage, NodeKey } from "../../access/identity-storage.ts";
+import { inTransaction } from "./transaction.ts";
 
 type Row = { [column: string]: SQLOutputValue };
 
@@ -106,16 +108,7 @@ export class SqliteIdentityStorage implements IdentityStorage {
   }
 
   #transaction<T>(work: () => T): T {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      const value = work();
-      this.#database.exec("COMMIT");
-      return value;
-    } catch (error) {
-      // A full disk may have ended the transaction by itself.
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw error;
-    }
+    return inTransaction(this.#database, work);
   }
 }
 

@@ -22,6 +22,7 @@ import type {
 import { FrameApplier } from "./apply-frames.ts";
 import { GroupedWrites } from "./grouped-writes.ts";
 import { attemptOf, chunkOf, nodeEventOf, nodeOf, objectOf, runOf } from "./rows.ts";
+import { inTransaction } from "./transaction.ts";
 
 const eventsKeptPerNode = 1000;
 
@@ -294,15 +295,6 @@ export class SqliteStorage implements MasterStorage {
   }
 
   #transaction<T>(work: () => T): T {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      const value = work();
-      this.#database.exec("COMMIT");
-      return value;
-    } catch (error) {
-      // A full disk may have rolled back already; the first error is the one that matters.
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw error;
-    }
+    return inTransaction(this.#database, work);
   }
 }
