@@ -107,7 +107,9 @@ export function explain<T>(
     const otherwise = exampleNear(path) ?? "Correct the value.";
     if (issue.code !== "invalid_value") return otherwise;
     const known = issue.values.map(String);
-    return didYouMean(String(found), known, `Known: ${known.join(", ")}.`);
+    const otherwiseKnown = `Known: ${known.join(", ")}.`;
+    // Anything may be there, also an object with a member `toString`, of which String() throws.
+    return typeof found === "string" ? didYouMean(found, known, otherwiseKnown) : otherwiseKnown;
   }
 }
 

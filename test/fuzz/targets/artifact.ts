@@ -81,7 +81,7 @@ export async function open(): Promise<Target> {
       for (const file of files) {
         const plain = normalize(file.path);
         must(
-          !isAbsolute(plain) && !plain.startsWith("..") && plain !== ".",
+          !isAbsolute(plain) && plain !== ".." && !plain.startsWith("../") && plain !== ".",
           `it would write ${shown(file.path)}`,
         );
         must(!file.path.includes("\0"), "a path with NUL");
