@@ -95,6 +95,8 @@ export class Reader {
       return this.#wait(size + 1);
     }
     this.#searched = 0;
+    // The same bytes are refused however they come in pieces.
+    if (end - this.#at > longestLineBytes) throw noReply("a line without end");
     const kind = String.fromCharCode(this.#bytes[this.#at] ?? 0);
     const text = this.#bytes.toString("utf8", this.#at + 1, end);
     if ("$=!".includes(kind) && text !== "-1") return this.#bulk(kind, end + 2, count(text));

@@ -19,7 +19,7 @@ export function mustBeDiagnostics(found: readonly Diagnostic[], isKnown = isDagC
 /** Nothing of ours is told to strangers: frames of a stack, files of the program. */
 export function mustBeInnocent(text: string): void {
   const leak =
-    /\bat [\w.#<>]+ \(|\bnode:internal|\bfile:\/\/|node_modules\/[\w@.-]+\/|[\w/.-]+\.ts:\d+|Cannot read propert|is not a function|is not iterable|\bundefined\b is not/.exec(
+    /\bat [\w.#<>]+ \(|\bnode:internal|\bfile:\/\/|node_modules\/[\w@.-]+\/|(?:\/[\w.-]+){2,}\.ts:\d+|Cannot read propert|is not a function|is not iterable|\bundefined\b is not/.exec(
       text,
     );
   must(leak === null, `it tells of its inside: ${shown(text)}`);

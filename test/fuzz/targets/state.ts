@@ -175,14 +175,16 @@ export function open(): Target {
     if (what === "wal") writeFileSync(`${path}-wal`, patched(base.wal, patches));
     const opened = openJournal(stateDir);
     if (opened === undefined) return;
-    let added: number;
+    let kept = 0;
     try {
       for (const { run, events } of opened.openRuns()) {
         must(typeof run === "string" && Array.isArray(events), `an open run: ${shown(run)}`);
       }
-      added = opened.record(record);
+      const added = opened.record(record);
       const committed = opened.commit();
-      if (!committed.ok) mustBeDiagnostics(committed.diagnostics, isStateCode);
+      // A header can say that the file is read-only: then nothing is promised, and it is told.
+      if (committed.ok) kept = added;
+      else mustBeDiagnostics(committed.diagnostics, isStateCode);
       opened.maintain();
       if (committed.ok) ship(stateDir, added);
     } finally {
@@ -190,7 +192,7 @@ export function open(): Target {
     }
     const again = openJournal(stateDir);
     if (again === undefined) return;
-    must(again.nextSeq() > added || again.recovery !== undefined, `record ${added} is forgotten`);
+    must(again.nextSeq() > kept || again.recovery !== undefined, `record ${kept} is forgotten`);
     again.close();
   }
 }

@@ -33,9 +33,10 @@ class Channel:
             if not data:
                 return None
             rest = rest + data if rest else data
-        end = 4 + int.from_bytes(rest[:4], "little")
-        if end > MAX_FRAME_BYTES:
-            raise ProtocolError("a frame of %d bytes is over the limit" % end)
+        length = int.from_bytes(rest[:4], "little")
+        if length > MAX_FRAME_BYTES:
+            raise ProtocolError("a frame of %d bytes is over the limit" % length)
+        end = 4 + length
         if len(rest) < end:
             pieces = [rest]
             missing = end - len(rest)
