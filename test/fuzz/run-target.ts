@@ -46,7 +46,12 @@ export async function runTarget(options: TargetOptions): Promise<Report> {
     const detail = `${out}${err}`.trim().slice(-4000) || `the process ended with ${code}`;
     const story = `target ${options.name}\nseed ${options.seed}\nended with ${code}\nagain: scripts/fuzz ${options.name} --input ${path}\n\n${detail}\n`;
     writeFileSync(`${path}.txt`, story);
-    return { kind: "broken", detail, path };
+    return {
+      kind: "broken",
+      detail,
+      path,
+      isEngine: typeof code === "string" && code !== "SIGKILL",
+    };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -56,7 +61,13 @@ function ended(
   options: ChildOptions,
   folder: string,
 ): Promise<{ code: number | NodeJS.Signals; out: string; err: string }> {
-  const flags = ["--expose-gc", "--max-old-space-size=768", "--stack-trace-limit=20"];
+  // One thread: what compilers and collectors do beside it would not be the same with the same seed.
+  const flags = [
+    "--expose-gc",
+    "--single-threaded",
+    "--max-old-space-size=768",
+    "--stack-trace-limit=20",
+  ];
   const script = join(import.meta.dirname, "engine/child.ts");
   const env = { ...process.env, TMPDIR: folder, NODE_OPTIONS: "" };
   const child = spawn(process.execPath, [...flags, script, JSON.stringify(options)], {
