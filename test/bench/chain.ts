@@ -50,15 +50,30 @@ function echo(name: string, { send, onReply }: Echo): Contender {
 const echoFile = join(import.meta.dirname, "echo.ts");
 const child = fork(echoFile);
 const worker = new Worker(echoFile);
-const tinypool = await peers.optional("tinypool", async () => {
-  const name = "tinypool";
-  const { Tinypool } = await import(name);
-  const pool = new Tinypool({ filename: echoFile, name: "noop", minThreads: 2, maxThreads: 2 });
+interface Pool {
+  run(value: number): Promise<unknown>;
+  destroy(): Promise<void>;
+}
+type MakePool = new (options: object) => Pool;
+
+/** A pool of two threads that is given one call after the other. */
+function pooled(name: string, Made: MakePool): Contender {
+  const pool = new Made({ filename: echoFile, name: "noop", minThreads: 2, maxThreads: 2 });
   const all = async () => {
     for (let i = 0; i < count; i += 1) await pool.run(i);
   };
-  return { name, round: async () => (await timed(all)) / count };
-});
+  return { name, round: async () => (await timed(all)) / count, end: () => pool.destroy() };
+}
+
+const pools = [
+  ...(await peers.optional<{ Tinypool: MakePool }>("tinypool", ({ Tinypool }) =>
+    pooled("tinypool", Tinypool),
+  )),
+  ...(await peers.optional<{ default: MakePool }>("piscina", (piscina) =>
+    pooled("piscina", piscina.default),
+  )),
+];
+const absentPools = [...peers.absent];
 
 async function chainOfCalls(options: {
   runtime: "python" | "node";
@@ -87,7 +102,7 @@ const python = await chainOfCalls({
   goal: 0.01,
   contenders: await peers.python("chain", count),
 });
-python.absent.push(...peers.absent.filter((name) => !name.startsWith("tinypool")));
+python.absent.push(...peers.absent.filter((name) => !absentPools.includes(name)));
 const node = await chainOfCalls({
   runtime: "node",
   title: "Node.js",
@@ -101,10 +116,10 @@ const node = await chainOfCalls({
       send: (value) => worker.postMessage(value),
       onReply: (listener) => worker.on("message", listener),
     }),
-    ...(tinypool === undefined ? [] : [tinypool]),
+    ...pools,
   ],
 });
-node.absent.push(...peers.absent.filter((name) => name.startsWith("tinypool")));
+node.absent.push(...absentPools);
 child.kill();
 await worker.terminate();
 tell(python, node);

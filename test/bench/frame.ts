@@ -9,6 +9,10 @@ export interface Contender {
   isOurs?: true;
   /** One round; gives the figure in the question's unit. */
   round(): number | Promise<number>;
+  /** Keeps processors busy even between its rounds: it begins when the others have ended. */
+  isBusy?: true;
+  /** After the last round. */
+  end?(): Promise<void>;
 }
 
 export interface Question {
@@ -59,9 +63,28 @@ export async function ask(question: Question): Promise<Answer> {
   const { contenders, rounds, warmUps = 1, ...asked } = question;
   const answer: Answer = { ...asked, figures: [], absent: [], notes: [] };
   say(question.question);
-  let left = contenders.map((contender) => ({ contender, samples: [] as number[] }));
-  for (let round = -warmUps; round < rounds; round += 1) {
-    for (const entry of rotated(left, round)) {
+  const all = contenders.map((contender) => ({ contender, samples: [] as number[] }));
+  const calm = all.filter(({ contender }) => contender.isBusy !== true);
+  const busy = all.filter(({ contender }) => contender.isBusy === true);
+  const kept = [];
+  for (const group of [calm, ...busy.map((one) => [one])]) {
+    kept.push(...(await inTurns(group)));
+    for (const { contender } of group) await contender.end?.();
+  }
+  for (const { contender, samples } of kept) {
+    answer.figures.push({ name: contender.name, isOurs: contender.isOurs === true, samples });
+    say(`  ${contender.name}: ${short(median(samples))} ${question.unit}`);
+  }
+  return answer;
+
+  async function inTurns(group: typeof all): Promise<typeof all> {
+    let left = group;
+    for (let round = -warmUps; round < rounds; round += 1) {
+      for (const entry of rotated(left, round)) await take(entry, round);
+    }
+    return left;
+
+    async function take(entry: (typeof all)[number], round: number) {
       const { contender, samples } = entry;
       globalThis.gc?.();
       try {
@@ -75,11 +98,6 @@ export async function ask(question: Question): Promise<Answer> {
       }
     }
   }
-  for (const { contender, samples } of left) {
-    answer.figures.push({ name: contender.name, isOurs: contender.isOurs === true, samples });
-    say(`  ${contender.name}: ${short(median(samples))} ${question.unit}`);
-  }
-  return answer;
 }
 
 export function tell(...answers: Answer[]): void {

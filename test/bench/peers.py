@@ -4,10 +4,14 @@ Prints "ready" once the pool is warm, then for every line on stdin does the work
 milliseconds a task. Peers that are not installed end with code 69 before that.
 """
 
+import atexit
 import concurrent.futures
 import importlib
 import multiprocessing
+import os
+import shutil
 import sys
+import tempfile
 import time
 
 slots = 2
@@ -119,6 +123,66 @@ def dask():
     )
 
 
+def ray_graph():
+    """A graph that is compiled once: all steps of a chain on one actor, one execution a round."""
+    ray = ray_parts()
+    nodes = importlib.import_module("ray.dag")
+
+    class Actor:
+        def noop(self, _):
+            return None
+
+        def same(self, value):
+            return value
+
+    actor = ray.remote(Actor).remote()
+    graphs = {}
+
+    def graph(name, count):
+        if (name, count) not in graphs:
+            with nodes.InputNode() as value:
+                step = value
+                for _ in range(count):
+                    step = getattr(actor, name).bind(step)
+            for other in graphs.values():
+                other.teardown()
+            graphs.clear()
+            graphs[(name, count)] = step.experimental_compile(_buffer_size_bytes=1 << 22)
+        return graphs[(name, count)]
+
+    def chain(count):
+        ray.get(graph("noop", count).execute(None))
+
+    def handover(count):
+        if len(ray.get(graph("same", count).execute("x" * 2**20))) != 2**20:
+            raise RuntimeError("the value was not handed on")
+
+    return {"chain": chain, "handover": handover}
+
+
+def hyperqueue():
+    hq = importlib.import_module("hyperqueue")
+    cluster_of = importlib.import_module("hyperqueue.cluster")
+    cluster = cluster_of.LocalCluster()
+    cluster.start_worker(cluster_of.WorkerConfig(cores=slots))
+    client = cluster.client()
+    folder = tempfile.mkdtemp(prefix="bench-hq-")
+
+    def true(count):
+        job = hq.Job()
+        for i in range(count):
+            out = os.path.join(folder, str(i))
+            job.program(["/bin/true"], stdout=out + ".out", stderr=out + ".err")
+        client.wait_for_jobs([client.submit(job)], raise_on_error=True)
+
+    def end():
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    return {"true": true}
+
+
 def main():
     peers = {
         "pool": pool,
@@ -126,6 +190,8 @@ def main():
         "ray-tasks": ray_tasks,
         "ray-actors": ray_actors,
         "dask": dask,
+        "ray-graph": ray_graph,
+        "hyperqueue": hyperqueue,
     }
     peer, work, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     try:

@@ -32,6 +32,7 @@ writeFileSync(join(ninja, "build.ninja"), `rule t\n  command = /bin/true\n${edge
 writeFileSync(join(folder, "items"), targets.join("\n"));
 
 const others = [
+  ...(await peers.python("true", count)),
   await peers.command("make -j2 -Otarget", ["make", "-j2", "-Otarget"], { count, cwd: folder }),
   await peers.command(
     "xargs -P2 (nothing captured)",
