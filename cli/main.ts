@@ -2,8 +2,11 @@
 // are called, because a run on a small device must not pay for the others.
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { exitCodes } from "../protocol/exit-codes.ts";
+import { guardJson } from "../protocol/json-guard.ts";
 import { readParams } from "./print.ts";
 import { findRoot, versionOf } from "./surroundings.ts";
+
+guardJson();
 
 const io = { stdout: process.stdout, stderr: process.stderr };
 

@@ -16,6 +16,7 @@ import { Snippets } from "../master/snippets/snippets.ts";
 import { Statistics } from "../master/snippets/statistics.ts";
 import { SqliteSnippets } from "../master/snippets/store/sqlite/sqlite-snippets.ts";
 import { readEnv } from "../protocol/env-table.ts";
+import { guardJson } from "../protocol/json-guard.ts";
 import { sandboxLevels } from "../protocol/outcome.ts";
 import { type ExecutorConfig, readSettings, type Settings } from "./config.ts";
 import { errorOfDiagnostics } from "./diagnostics.ts";
@@ -28,9 +29,11 @@ const forgetAtOnce = 100;
 
 /**
  * Starts an executor; `shutdown` (or `await using`) ends it. Rejects with ConfigurationError, or with
- * SandboxError where none of the levels holds on this machine.
+ * SandboxError where none of the levels holds on this machine. From then on JSON.parse of this thread
+ * refuses texts of more than 2,000 levels (protocol/json-guard.ts says why).
  */
 export async function createExecutor(config: ExecutorConfig = {}): Promise<Executor> {
+  guardJson();
   const read = readSettings(config);
   if (!read.ok) throw errorOfDiagnostics(read.diagnostics, "Configuration");
   const settings = read.value;

@@ -22,13 +22,7 @@ t.test(
     t.jobs = 2;
     for (const name of names) {
       void t.test(name, { buffered: true, timeout }, async (t) => {
-        let report = await runTarget({ name, seed, seconds });
-        // V8 14.6 has failed in its own compiler and parser, never twice with the same inputs. It is
-        // told, and what happens again is ours to answer for.
-        if (report.kind === "broken" && report.isEngine) {
-          t.comment(`V8 ended the process, tried again: ${report.detail}\ninput ${report.path}`);
-          report = await runTarget({ name, seed, seconds });
-        }
+        const report = await runTarget({ name, seed, seconds });
         if (report.kind === "missing") {
           t.pass("not on this machine", { skip: report.detail });
           return;

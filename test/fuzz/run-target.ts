@@ -46,12 +46,7 @@ export async function runTarget(options: TargetOptions): Promise<Report> {
     const detail = `${out}${err}`.trim().slice(-4000) || `the process ended with ${code}`;
     const story = `target ${options.name}\nseed ${options.seed}\nended with ${code}\nagain: scripts/fuzz ${options.name} --input ${path}\n\n${detail}\n`;
     writeFileSync(`${path}.txt`, story);
-    return {
-      kind: "broken",
-      detail,
-      path,
-      isEngine: typeof code === "string" && code !== "SIGKILL",
-    };
+    return { kind: "broken", detail, path };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

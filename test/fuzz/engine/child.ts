@@ -1,6 +1,7 @@
 // One target in a process of its own: prints its figures as one line of JSON, or what broke. The
 // parent (run-target.ts) keeps what breaks, also when it takes this process with it.
 import { writeFileSync } from "node:fs";
+import { guardJson } from "../../../protocol/json-guard.ts";
 import { Missing } from "../target.ts";
 import { selfTest, targets } from "../targets.ts";
 import { readCorpus, replaceCorpus } from "./corpus.ts";
@@ -8,6 +9,7 @@ import { Crash, Loop, minimise } from "./loop.ts";
 import { brokenCode, type ChildOptions, failedCode, missingCode } from "./report.ts";
 
 async function main(options: ChildOptions): Promise<number> {
+  guardJson(); // as every program of ours has it
   const load = { ...targets, ...selfTest }[options.name];
   if (load === undefined) throw new Error(`no target ${options.name}`);
   const { open } = await load();

@@ -32,10 +32,4 @@ export interface Figures {
 export type Report =
   | { kind: "clean"; figures: Figures }
   | { kind: "missing"; detail: string }
-  | {
-      kind: "broken";
-      detail: string;
-      path: string;
-      /** The JavaScript engine itself ended the process: a check of V8 that failed, or a signal. */
-      isEngine: boolean;
-    };
+  | { kind: "broken"; detail: string; path: string };
