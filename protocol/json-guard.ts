@@ -1,4 +1,4 @@
-// JSON.parse for processes that read what strangers write. V8 14.6 (Node.js 26) loses the handles of
+// JSON.parse for processes that read what strangers write. V8 14.6 (Node.js 26, not 24 or 25) loses the handles of
 // its caller when a text is nested so deeply that its parser leaves its recursion (some 6,000 levels)
 // and is malformed there; the process dies later, anywhere. Such a text must not reach V8, whoever
 // parses it, so the function itself is replaced; libraries call it too. Pure apart from that, linear.
@@ -8,7 +8,10 @@ export const maxParsedDepth = 2000;
 
 const parseInV8 = JSON.parse;
 
-/** As JSON.parse; a SyntaxError for a text with more than `maxParsedDepth` levels. */
+/**
+ * As JSON.parse; a SyntaxError for a text with more than `maxParsedDepth` levels. With a reviver V8 never
+ * recurses, and three malformed levels of a thousand values are enough: give none to what strangers wrote.
+ */
 function parse(
   text: unknown,
   reviver?: (this: unknown, key: string, value: unknown) => unknown,
