@@ -8,12 +8,13 @@ import { nodeLog } from "../rig/node-log.ts";
 import { runJson } from "../rig/run-json.ts";
 import { until } from "../rig/until.ts";
 
+// Both items collect what matches, so a file must be whole as soon as it has its name.
 const mixed = `dag: mixed
 params: { name: Ada }
 tasks:
   py: { python: "t.py:f", args: { name: "{{ params.name }}" } }
   js: { node: "t.ts:g", needs: [py], args: { py: "{{ needs.py.result }}" } }
-  each: { map: "{{ needs.js.result.list }}", needs: [js], shell: "echo {{ item }} | tee out-{{ index }}.txt", outputs: ["out-*.txt"] }
+  each: { map: "{{ needs.js.result.list }}", needs: [js], shell: "echo {{ item }} | tee new-{{ index }} && mv new-{{ index }} out-{{ index }}.txt", outputs: ["out-*.txt"] }
   bad: { shell: "exit 3", needs: [each], allow_failure: true }
   skipped: { shell: "echo no", needs: [bad] }
 `;
