@@ -1,7 +1,8 @@
-// JSON.parse for processes that read what strangers write. V8 14.6 (Node.js 26, not 24 or 25) loses the handles of
-// its caller when a text is nested so deeply that its parser leaves its recursion (some 6,000 levels)
-// and is malformed there; the process dies later, anywhere. Such a text must not reach V8, whoever
-// parses it, so the function itself is replaced; libraries call it too. Pure apart from that, linear.
+// JSON.parse for processes that read what strangers write. V8 14.6 (Node.js 26, not 24 or 25) loses
+// the handles of its caller when a text is nested so deeply that its parser leaves its recursion (some
+// 6,000 levels) and is malformed there; the process dies later, anywhere. Such a text must not reach
+// V8, whoever parses it, so the function itself is replaced; libraries call it too. Pure apart from
+// that, linear.
 
 /** Far below what breaks V8, far above what anything here keeps. */
 export const maxParsedDepth = 2000;
