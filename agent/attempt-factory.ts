@@ -22,8 +22,8 @@ import type { RunState } from "./core/run-state.ts";
 import type { AttemptSpec } from "./exec/attempt.ts";
 import type { InputFile } from "./exec/isolation/sandbox-spec.ts";
 import type { ProcessSpec } from "./exec/launcher/launcher.ts";
-import { escapeRefs, refToCall } from "./exec/workers/values.ts";
-import type { CallHandle } from "./exec/workers/worker-pool.ts";
+import { escapeRefs, refToCall, refToNeed } from "./exec/workers/values.ts";
+import type { CallHandle, CallSpec } from "./exec/workers/worker-pool.ts";
 import type { RunFolders } from "./run-folders.ts";
 import { ResultGone, type RunResults } from "./run-results.ts";
 import { outputFiles } from "./sandbox-outputs.ts";
@@ -58,6 +58,7 @@ export class AttemptFactory {
   readonly #options: FactoryOptions;
   readonly #plans: (TaskPlan | undefined)[] = [];
   readonly #items = new Map<Instance, Json[]>();
+  readonly #paths = new Map<string, string>();
   /** Sources of each task's needs, from the document's edges; made when first asked for. */
   #needs: Map<string, string[]> | undefined;
   /** Of processes and, since a call's environment is all that a worker keeps, of functions. */
@@ -265,46 +266,60 @@ export class AttemptFactory {
         : evaluateValue(plan.args, scope, { refer, escape: escapeRefs });
     if (args !== undefined && !args.ok) return badTemplate(args.detail);
     if (problem !== undefined) return badTemplate(problem.detail);
-    const needs: { [task: string]: { outcome: string; result?: Json } } = {};
+    const needs: { [task: string]: Json } = {};
     for (const needed of this.#needsOf(instance)) {
+      const flying = behind?.(needed);
+      if (flying !== undefined) {
+        needs[needed] = refToNeed(flying.id);
+        continue;
+      }
       const index = state.graph.indexOf.get(needed) ?? -1;
       const finished = state.stateOf(index);
       const outcome = finished.id === "finished" ? finished.outcome.kind : "succeeded";
       const result = refer({ task: needed, path: [] });
       needs[needed] = result === undefined || result === null ? { outcome } : { outcome, result };
     }
+    const inputs: { [name: string]: Json } = { params: this.#callParams, needs };
     const item = this.#itemValue(instance);
-    if ("item" in item) item.item = escapeRefs(item.item);
+    if ("item" in item) {
+      inputs.item = escapeRefs(item.item);
+      inputs.index = item.index;
+    }
     const key = `${state.keyOf(instance)}#${attempt}`;
     const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
     if (typeof secret === "string") return cannotGive(secret);
     const hasOwn = plan.env.length > 0 || gpus !== undefined || secret !== undefined;
-    return {
-      ok: true,
-      ...(secret === undefined ? {} : { cleanUp: secret.remove }),
-      spec: {
-        kind: "call",
-        runtime: task.run.kind,
-        ...(secret === undefined ? {} : { group: `${run}\n${secretSet(task)}` }),
-        call: {
-          task: state.keyOf(instance),
-          attempt,
-          run,
-          ...("file" in task.run
-            ? { file: join(folders.work, task.run.file) }
-            : { code: task.run.code }),
-          function: task.run.function,
-          // Evaluated from a mapping, so it is one.
-          ...(args === undefined ? {} : { args: args.value as { [name: string]: Json } }),
-          inputs: { params: this.#callParams, needs, ...item },
-          env: this.#processEnv,
-          ...(hasOwn ? { own: { ...env.value, ...secret?.env } } : {}),
-          cwd: folders.work,
-          graceMs: task.graceMs,
-          ...(task.timeoutMs === undefined ? {} : { timeoutMs: task.timeoutMs }),
-        },
-      },
+    const { kind: runtime } = task.run;
+    const call: CallSpec = {
+      task: state.keyOf(instance),
+      attempt,
+      run,
+      file: "file" in task.run ? this.#pathOf(task.run.file) : undefined,
+      code: "file" in task.run ? undefined : task.run.code,
+      function: task.run.function,
+      // Evaluated from a mapping, so it is one.
+      args: args?.value as { [name: string]: Json } | undefined,
+      inputs,
+      env: this.#processEnv,
+      own: hasOwn ? { ...env.value, ...secret?.env } : undefined,
+      cwd: folders.work,
+      after: false,
+      graceMs: task.graceMs,
+      timeoutMs: task.timeoutMs,
     };
+    if (secret === undefined) return { ok: true, spec: { kind: "call", runtime, call } };
+    const group = `${run}\n${secretSet(task)}`;
+    return { ok: true, spec: { kind: "call", runtime, call, group }, cleanUp: secret.remove };
+  }
+
+  /** Of a file of the DAG. */
+  #pathOf(file: string): string {
+    let path = this.#paths.get(file);
+    if (path === undefined) {
+      path = join(this.#options.folders.work, file);
+      this.#paths.set(file, path);
+    }
+    return path;
   }
 
   #makeSandboxed({
@@ -410,8 +425,10 @@ export class AttemptFactory {
     scope: TemplateScope,
     gpus: string | undefined,
   ): Evaluation<{ [name: string]: string }> {
+    const { env } = this.plan(instance);
+    if (env.length === 0 && gpus === undefined) return noEnv;
     const entries: [string, string][] = gpus === undefined ? [] : [["CUDA_VISIBLE_DEVICES", gpus]];
-    for (const [name, template] of this.plan(instance).env) {
+    for (const [name, template] of env) {
       const value = evaluateText(template, scope);
       if (!value.ok) return { ok: false, detail: `env.${name}: ${value.detail}` };
       entries.push([name, value.value]);
@@ -472,6 +489,8 @@ export class AttemptFactory {
     return { EDGEDAG_INPUTS_FILE: path };
   }
 }
+
+const noEnv: Evaluation<{ [name: string]: string }> = { ok: true, value: {} };
 
 /** What the host or the data did; anything else is a bug of ours and goes on up. */
 function worldProblem(error: unknown): string {

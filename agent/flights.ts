@@ -1,15 +1,15 @@
 // The attempts of a run that are in flight, and those that are held back until what they stand
 // behind is over. Carries out starts and stops; every end becomes an event exactly once.
 import { crashPoint } from "../protocol/crash-points.ts";
-import type { CancelledBy } from "../protocol/outcome.ts";
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { Attempt, AttemptEnd, AttemptListener, Executor, Orphan } from "./exec/attempt.ts";
+import type { Attempt, AttemptEnd, Executor, Orphan } from "./exec/attempt.ts";
 import type { StreamBytes } from "./exec/launcher/process.ts";
-import type { GpuShare, Gpus } from "./gpus.ts";
-import type { HeldFlight, Holding } from "./holding.ts";
-import type { JournaledEvent } from "./journaled-event.ts";
+import type { Gpus } from "./gpus.ts";
+import type { Holding } from "./holding.ts";
+import { type FlightKeeper, InFlight, type Output } from "./in-flight.ts";
+import type { AttemptFinished, JournaledEvent } from "./journaled-event.ts";
 import type { RunLog } from "./log/run-log.ts";
 import { Percentiles } from "./percentiles.ts";
 import { noFacts } from "./run-report.ts";
@@ -43,47 +43,33 @@ export interface FlightsOptions {
   wrote(): void;
 }
 
-/** Where one stream of an attempt goes. */
-interface Output {
-  write(bytes: Buffer): void;
-  end(): void;
-  /** See `LogStream`; absent where what comes in is not what goes out. */
-  readonly givenBytes?: number;
-}
-
-/** An attempt in flight, as the shell sees it. */
-interface InFlight {
-  instance: Instance;
-  number: number;
-  attempt: Attempt | undefined;
-  stdout: Output | undefined;
-  stderr: Output | undefined;
-  /** When that ended which made this attempt possible; Unix milliseconds with fractions. */
-  cause: number | undefined;
-  /** Unix milliseconds with fractions, once it has ended. */
-  endedAt: number | undefined;
-  /** What it was handed out behind, and what was handed out behind it. */
-  before: InFlight | undefined;
-  next: InFlight | undefined;
-  stoppedBy: CancelledBy | undefined;
-  gpu: GpuShare | undefined;
-  /** Its process outlives this agent. */
-  flight: HeldFlight | undefined;
-  /** Paths of what it left in the working folder, by way of a sandbox. */
-  artifacts: string[] | undefined;
-  /** It does not count on what it was handed out behind. */
-  isFree: boolean;
-  /** Takes away what only the attempt may have. */
-  cleanUp: (() => void) | undefined;
-}
-
 export class Flights {
   readonly #options: FlightsOptions;
   readonly #inFlight = new Map<Instance, InFlight>();
   /** Entries whose end is on its way through the inbox. */
   readonly #ends = new Map<Instance, InFlight>();
+  /** Started since this was set to 0, which is up to who sends them off. */
+  unsent = 0;
   /** From a task's end to its successor's start, in milliseconds. */
   readonly gaps = new Percentiles();
+
+  readonly #keeper: FlightKeeper = {
+    // Not when it is sent off: it may wait behind others, and come back without having begun.
+    started: ({ instance, number }) =>
+      this.#options.started(this.#options.state.keyOf(instance), number),
+    output: (entry, stream, bytes) => {
+      const { state, log, wrote } = this.#options;
+      entry[stream] ??= this.#output(log.stream(state.keyOf(entry.instance), entry.number, stream));
+      entry[stream].write(bytes);
+      wrote();
+    },
+    ended: (entry, end) => this.#settle(entry, end),
+  };
+  /** The call of a task that is still in flight. */
+  readonly #callOf = (task: string) => {
+    const { indexOf } = this.#options.state.graph;
+    return this.#inFlight.get(indexOf.get(task) ?? -1)?.attempt?.call;
+  };
 
   constructor(options: FlightsOptions) {
     this.#options = options;
@@ -98,9 +84,9 @@ export class Flights {
   }
 
   /** `cause`: when that ended which made it possible; Unix milliseconds with fractions. */
-  start({ task, attempt, behind, isFree }: StartAttempt, cause: number | undefined): void {
-    const entry = newEntry(task, attempt, cause);
-    entry.isFree = isFree === true;
+  start(command: StartAttempt, cause: number | undefined): void {
+    const { task, behind } = command;
+    const entry = new InFlight(this.#keeper, command, cause);
     this.#inFlight.set(task, entry);
     // The one before may have ended already, with its end still in the inbox: held until then.
     const head =
@@ -119,10 +105,10 @@ export class Flights {
   /** Goes on with what an earlier agent has started. */
   adopt(instance: Instance, number: number, orphan: Orphan): void {
     const { factory, executor, holding } = this.#options;
-    const entry = newEntry(instance, number, undefined);
+    const entry = new InFlight(this.#keeper, { task: instance, attempt: number }, undefined);
     this.#inFlight.set(instance, entry);
     const spec = factory.adopted(instance, number);
-    entry.attempt = executor.adopt(spec, orphan, holding.note, this.#listener(entry));
+    entry.attempt = executor.adopt(spec, orphan, holding.note, entry);
     this.#hold(entry, orphan.from);
   }
 
@@ -176,10 +162,6 @@ export class Flights {
     const { instance, number } = entry;
     const { gpu = 0 } = state.taskOf(instance).resources ?? {};
     entry.gpu = gpus.count === 0 ? undefined : gpus.take(gpu);
-    const inFlight = (task: string) => {
-      const needed = this.#inFlight.get(state.graph.indexOf.get(task) ?? -1);
-      return needed?.attempt?.call;
-    };
     // A node with GPUs shows each task its own, and no GPU to those that ask for none.
     if (gpus.count > 0 && gpu > 0 && entry.gpu === undefined) {
       const detail = `the free shares of GPUs are spread: none has room for ${gpu}`;
@@ -188,21 +170,21 @@ export class Flights {
       return;
     }
     const visible = gpus.count === 0 ? undefined : (entry.gpu?.visible ?? "");
-    const made = factory.make(instance, number, inFlight, visible);
-    const key = state.keyOf(instance);
+    const made = factory.make(instance, number, this.#callOf, visible);
     if (!made.ok) {
       this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
       return;
     }
     entry.cleanUp = made.cleanUp;
     if (made.spec.kind === "process" && this.#mayBeHeld(gpu)) {
-      const held = this.#options.holding.mark(key, number);
+      const held = this.#options.holding.mark(state.keyOf(instance), number);
       if (held !== undefined) made.spec.process.held = held;
     }
     crashPoint("agent.attempt-dispatch");
+    this.unsent += 1;
     entry.attempt = executor.start(
       made.spec,
-      this.#listener(entry),
+      entry,
       behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
     );
     crashPoint("agent.attempt-dispatched");
@@ -216,22 +198,6 @@ export class Flights {
   #mayBeHeld(gpu: number): boolean {
     const { holds, mask } = this.#options;
     return holds && gpu === 0 && mask === undefined;
-  }
-
-  #listener(entry: InFlight): AttemptListener {
-    const { state, log } = this.#options;
-    const { instance, number } = entry;
-    const key = state.keyOf(instance);
-    return {
-      // Not when it is sent off: it may wait behind others, and come back without having begun.
-      started: () => this.#options.started(key, number),
-      output: (stream, bytes) => {
-        entry[stream] ??= this.#output(log.stream(key, number, stream));
-        entry[stream].write(bytes);
-        this.#options.wrote();
-      },
-      ended: (end) => this.#settle(entry, end),
-    };
   }
 
   #hold(entry: InFlight, from: StreamBytes): void {
@@ -350,20 +316,21 @@ export class Flights {
       if (cause !== undefined) this.gaps.add(Math.max(0, startedAt - cause));
       entry.before = undefined; // else a chain would keep all of itself in memory
     }
-    post({
+    const event: AttemptFinished = {
       type: "attempt-finished",
       task: instance,
       attempt: number,
       outcome:
         outcome.kind === "cancelled" && by !== undefined ? { kind: "cancelled", by } : outcome,
       now: now(),
-      random: random(),
-      ...(wallMs === undefined ? {} : { wallMs }),
+      random: outcome.kind === "failed" ? random() : 0,
       facts,
-      ...(result === undefined ? {} : { result }),
-      ...(file === undefined ? {} : { file }),
-      ...(entry.artifacts === undefined ? {} : { artifacts: entry.artifacts }),
-    });
+    };
+    if (wallMs !== undefined) event.wallMs = wallMs;
+    if (result !== undefined) event.result = result;
+    if (file !== undefined) event.file = file;
+    if (entry.artifacts !== undefined) event.artifacts = entry.artifacts;
+    post(event);
   }
 
   #giveBack(entry: InFlight): void {
@@ -374,24 +341,4 @@ export class Flights {
   #mayFollow({ instance, isFree }: InFlight): boolean {
     return isFree || this.#options.factory.plan(instance).isDeferrable;
   }
-}
-
-function newEntry(instance: Instance, number: number, cause: number | undefined): InFlight {
-  return {
-    instance,
-    number,
-    attempt: undefined,
-    stdout: undefined,
-    stderr: undefined,
-    cause,
-    endedAt: undefined,
-    before: undefined,
-    next: undefined,
-    stoppedBy: undefined,
-    gpu: undefined,
-    flight: undefined,
-    artifacts: undefined,
-    isFree: false,
-    cleanUp: undefined,
-  };
 }

@@ -96,6 +96,8 @@ export interface RunHostOptions {
 const quietFlushMs = 10;
 /** How often, a second apart, a full or broken disk is asked to take the last lines of a run. */
 const lastTries = 5;
+/** Attempts that are handed over in one piece. */
+const sentAtOnce = 16;
 /** A longer timer of Node.js ends at once. */
 export const longestTimerMs = 2 ** 31 - 1;
 
@@ -383,7 +385,7 @@ export class RunHost {
   }
 
   #turn(): void {
-    const { executor, journal, commit } = this.#options;
+    const { journal, commit } = this.#options;
     const events: JournaledEvent[] = [];
     this.#cause = undefined;
     try {
@@ -393,7 +395,7 @@ export class RunHost {
       }
       journal.append(this.run, events);
       this.#settled.push(...this.#holding.takeSettled());
-      if (!this.#isHeldUp()) executor.flush();
+      if (!this.#isHeldUp()) this.#sendOff();
       crashPoint("agent.turn-flushed");
       this.#flushLog();
       crashPoint("agent.log-written");
@@ -404,6 +406,11 @@ export class RunHost {
     } finally {
       this.#isScheduled = false;
     }
+  }
+
+  #sendOff(): void {
+    this.#flights.unsent = 0;
+    this.#options.executor.flush();
   }
 
   /** An attempt of this turn must not be begun twice: the journal is written before it starts. */
@@ -421,7 +428,7 @@ export class RunHost {
     this.#heldUp ??= setTimeout(() => {
       this.#heldUp = undefined;
       if (this.#isOver || this.#isHeldUp()) return;
-      this.#options.executor.flush();
+      this.#sendOff();
     }, 1000);
     return true;
   }
@@ -461,6 +468,8 @@ export class RunHost {
       case "start-attempt":
         if (this.state.taskOf(command.task).retries.lost === 0) this.#startsOnlyOnce = true;
         this.#flights.start(command, this.#cause);
+        // Many at once: a worker may begin with the first while the others are prepared.
+        if (this.#flights.unsent >= sentAtOnce && !this.#startsOnlyOnce) this.#sendOff();
         break;
       case "stop-attempt":
         this.#flights.stop(command);

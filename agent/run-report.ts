@@ -87,8 +87,9 @@ export class RunReport {
 
   attemptStarted(task: string, attempt: number): void {
     if (!this.#options.ships) return;
-    this.#live.add(`${task}#${attempt}`);
-    this.#started.set(`${task}#${attempt}`, { task, attempt, at: Date.now() });
+    const key = `${task}#${attempt}`;
+    this.#live.add(key);
+    this.#started.set(key, { task, attempt, at: Date.now() });
     this.#timer ??= setTimeout(() => this.#reportStarted(), startedAfterMs).unref();
   }
 
@@ -101,22 +102,20 @@ export class RunReport {
     { task, attempt, isFinal }: { task: string; attempt: number; isFinal: boolean },
     end: AttemptEnd,
   ): void {
-    this.#started.delete(`${task}#${attempt}`);
-    this.#live.delete(`${task}#${attempt}`);
-    const progress = this.#progress.get(`${task}#${attempt}`);
-    clearTimeout(progress?.late);
-    this.#progress.delete(`${task}#${attempt}`);
     if (!this.#options.ships) return;
+    const key = `${task}#${attempt}`;
+    this.#started.delete(key);
+    this.#live.delete(key);
+    const progress = this.#progress.get(key);
+    if (progress !== undefined) {
+      clearTimeout(progress.late);
+      this.#progress.delete(key);
+    }
     const { outcome, facts, result } = end;
-    this.#record({
-      type: "attempt-finished",
-      task,
-      attempt,
-      outcome,
-      facts,
-      ...(result === undefined ? {} : { result }),
-      ...(isFinal ? { final: true } : {}),
-    });
+    const record: AttemptRecord = { type: "attempt-finished", task, attempt, outcome, facts };
+    if (result !== undefined) record.result = result;
+    if (isFinal) record.final = true;
+    this.#record(record);
   }
 
   /** A task that ends without an attempt of its own. */
@@ -328,6 +327,7 @@ export class RunReport {
 }
 
 type DistributiveOmit<T, K extends string> = T extends unknown ? Omit<T, K> : never;
+type AttemptRecord = Omit<Extract<UnnumberedRecord, { type: "attempt-finished" }>, "time" | "run">;
 type RunParams = Extract<UnnumberedRecord, { type: "run-started" }>["params"] & object;
 
 export interface Progress {

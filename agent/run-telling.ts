@@ -39,12 +39,9 @@ export class RunTelling {
     const { task: instance, attempt, outcome, facts = noFacts, result, file } = event;
     const key = state.keyOf(instance);
     const isFinal = state.stateOf(instance).id === "finished";
-    const end: AttemptEnd = {
-      outcome,
-      facts,
-      ...(result === undefined ? {} : { result }),
-      ...(file === undefined ? {} : { file }),
-    };
+    const end: AttemptEnd = { outcome, facts };
+    if (result !== undefined) end.result = result;
+    if (file !== undefined) end.file = file;
     report.attemptFinished({ task: key, attempt, isFinal }, end);
     this.keepFiles(event);
     const retry = commands.find((c) => c.type === "announce-retry");
@@ -56,10 +53,9 @@ export class RunTelling {
         `${key}#${attempt} failed: ${describeFailure(outcome.failure)}${next}`,
       );
     }
-    observer.attemptFinished?.(key, attempt, {
-      ...end,
-      ...(retry === undefined ? {} : { retryAt: retry.at }),
-    });
+    if (observer.attemptFinished === undefined) return;
+    const told = retry === undefined ? end : { ...end, retryAt: retry.at };
+    observer.attemptFinished(key, attempt, told);
   }
 
   /** Also after a restart: files that are on record already are not recorded again. */

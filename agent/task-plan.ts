@@ -31,6 +31,18 @@ export interface TaskPlan {
 }
 
 export function planTask(task: TaskAttributes): TaskPlan {
+  return isBare(task) ? barePlan : makePlan(task);
+}
+
+/** Of functions that have no template at all: one for all of them. */
+const barePlan: TaskPlan = { env: [], inputs: [], when: [], isDeferrable: true };
+
+function isBare({ run, args, env, stdin, inputs, when, map }: TaskAttributes): boolean {
+  if (run.kind !== "python" && run.kind !== "node") return false;
+  return (args ?? env ?? stdin ?? inputs ?? when ?? map) === undefined;
+}
+
+function makePlan(task: TaskAttributes): TaskPlan {
   const { run } = task;
   const env = Object.entries(task.env ?? {}).map(([name, text]): [string, CompiledTemplate] => [
     name,

@@ -7,7 +7,7 @@ import { at } from "./at.ts";
 import type { Books } from "./books.ts";
 import type { Ends } from "./ends.ts";
 import type { Instance, RunEvent } from "./events.ts";
-import { handoverDepth, type Slot } from "./slots.ts";
+import { firstHandover, type Handover, quickHandover, type Slot, slowHandover } from "./slots.ts";
 import { QUEUED, RUNNING, type TaskState, WAITING } from "./task-state.ts";
 
 export class Attempts {
@@ -130,15 +130,17 @@ export class Attempts {
   /**
    * A chain does not pay a round trip a task: successors that need nothing but the task before
    * them go to the same worker at once, each on the condition that the one before succeeds.
-   * Refilled when half of it is done, so that several tasks travel in one frame, and not while
-   * something of higher priority waits for a slot.
+   * Refilled in batches, so that several tasks travel in one frame, and not while something of
+   * higher priority waits for a slot.
    */
   #handOver(slot: Slot): void {
     const { isDraining, unmet, admission, table, slots, commands } = this.#books;
-    if (isDraining || slot.isClosed || slot.queue.length > handoverDepth / 2) return;
+    if (isDraining || slot.isClosed) return;
     let last = at(slot.queue, slot.queue.length - 1);
+    const { depth, batch } = this.#handoverOf(last);
+    if (slot.queue.length > depth - batch) return;
     let least: number | undefined;
-    while (slot.queue.length < handoverDepth) {
+    while (slot.queue.length < depth) {
       const next = unmet.chainedAfter(last, this.#isWaiting);
       if (next === undefined) return;
       least ??= admission.bestPriority();
@@ -156,21 +158,20 @@ export class Attempts {
    * others at a worker, which gives them back when the one before them takes long after all.
    */
   #queueBehind(slot: Slot): void {
-    const { isDraining, admission, table, slots, commands, pace, graph } = this.#books;
+    const { isDraining, admission, table, slots, commands } = this.#books;
     const head = slot.queue[0];
     if (isDraining || slot.isClosed || head === undefined) return;
-    if (slot.queue.length > handoverDepth / 2) return;
-    const functionOf = (i: Instance) => at(graph.functions, table.taskIndexOf(i));
-    const laneOf = (i: Instance) => at(graph.queueLanes, table.taskIndexOf(i));
-    if (!pace.isQuick(functionOf(head))) return;
+    if (slot.queue.length > quickHandover.depth - quickHandover.batch) return;
+    if (!this.#isQuick(head)) return;
+    const lane = this.#queueLaneOf(head);
     // What is ready is shared out evenly over the slots.
     const share = Math.ceil(admission.readyCount / admission.capacity.slots);
-    const depth = Math.min(handoverDepth, slot.queue.length + share);
+    const depth = Math.min(quickHandover.depth, slot.queue.length + share);
     let last = at(slot.queue, slot.queue.length - 1);
     while (slot.queue.length < depth) {
       const next = admission.best();
-      if (next === undefined || laneOf(next) !== laneOf(head)) return;
-      if (!pace.isQuick(functionOf(next))) return;
+      if (next === undefined || this.#queueLaneOf(next) !== lane) return;
+      if (!this.#isQuick(next)) return;
       admission.take();
       this.#books.move(next, QUEUED);
       slots.append(slot, next);
@@ -178,6 +179,23 @@ export class Attempts {
       commands.push({ type: "start-attempt", task: next, attempt, behind: last, isFree: true });
       last = next;
     }
+  }
+
+  #handoverOf(instance: Instance): Handover {
+    if (this.#isQuick(instance)) return quickHandover;
+    const { pace, graph, table } = this.#books;
+    const isSlow = pace.isSlow(at(graph.functions, table.taskIndexOf(instance)));
+    return isSlow ? slowHandover : firstHandover;
+  }
+
+  #isQuick(instance: Instance): boolean {
+    const { pace, graph, table } = this.#books;
+    return pace.isQuick(at(graph.functions, table.taskIndexOf(instance)));
+  }
+
+  #queueLaneOf(instance: Instance): number {
+    const { graph, table } = this.#books;
+    return at(graph.queueLanes, table.taskIndexOf(instance));
   }
 
   #retry(instance: Instance, delayMs: number): void {

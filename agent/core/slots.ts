@@ -2,8 +2,24 @@
 // worker behind it. Bookkeeping only: what a change of place means is decided by RunState.
 import type { Instance } from "./events.ts";
 
-/** Instances handed to one worker ahead of time, the running one included. */
-export const handoverDepth = 32;
+/**
+ * Instances that a worker has at most, the running one included; more are handed over when `batch` of
+ * them are done, so that several travel in one frame.
+ */
+export interface Handover {
+  depth: number;
+  batch: number;
+}
+
+/**
+ * Of functions that have been quick. A worker that sends its answers 32 at a time then still has 64
+ * to go on with, longer than a sleeping agent needs to wake up and to answer.
+ */
+export const quickHandover: Handover = { depth: 96, batch: 32 };
+/** Of those of which nothing is known yet. */
+export const firstHandover: Handover = { depth: 32, batch: 16 };
+/** A round trip is nothing beside them, and more urgent tasks may be waiting for their slot. */
+export const slowHandover: Handover = { depth: 2, batch: 1 };
 
 export interface Slot {
   readonly queue: Instance[];

@@ -22,7 +22,13 @@ import type {
 } from "./launcher/launcher.ts";
 import type { HeldHandle, HeldProcess, HoldNote, StreamBytes } from "./launcher/process.ts";
 import type { PoolGroups } from "./workers/pool-groups.ts";
-import type { CallEnd, CallHandle, CallSpec, WorkerPool } from "./workers/worker-pool.ts";
+import type {
+  CallEnd,
+  CallHandle,
+  CallListener,
+  CallSpec,
+  WorkerPool,
+} from "./workers/worker-pool.ts";
 
 /** Results above this many bytes of JSON text travel as files. */
 export const largeValueBytes = 64 * 1024;
@@ -74,7 +80,7 @@ export interface Attempt {
   /** Of a process that outlives this agent. */
   readonly held?: HeldHandle;
   /** The call's place at its worker, for what is to run right behind it. */
-  readonly call?: CallHandle;
+  readonly call?: CallHandle | undefined;
 }
 
 /** A call of the same runtime that this one is to run right behind. */
@@ -167,26 +173,42 @@ export class Executor {
   ): Attempt {
     const { pools, groups } = this.#parts;
     const pool = group === undefined ? pools[runtime] : groups.pool(group, runtime);
-    let isStopped = false;
-    const callListener = {
-      started: (at: number) => listener.started({ at }),
-      output: (stream: "stdout" | "stderr", bytes: Buffer) => listener.output(stream, bytes),
-      finished: (end: CallEnd) => {
-        if (end.kind === "returned" || end.kind === "skipped") listener.ended("returned");
-        else listener.ended(callEnd(end, isStopped));
-      },
-    };
-    const handle =
-      behind === undefined
-        ? pool.submit(call, callListener)
-        : pool.append(behind.call, { ...call, after: behind.isCondition }, callListener);
-    return {
-      call: handle,
-      stop: (graceMs) => {
-        isStopped = true;
-        handle.cancel(graceMs);
-      },
-    };
+    const attempt = new CallAttempt(listener);
+    if (behind === undefined) attempt.call = pool.submit(call, attempt);
+    else {
+      call.after = behind.isCondition;
+      attempt.call = pool.append(behind.call, call, attempt);
+    }
+    return attempt;
+  }
+}
+
+/** One object for both sides: an attempt of a function costs microseconds. */
+class CallAttempt implements Attempt, CallListener {
+  call: CallHandle | undefined = undefined;
+  #isStopped = false;
+  readonly #listener: AttemptListener;
+
+  constructor(listener: AttemptListener) {
+    this.#listener = listener;
+  }
+
+  started(at: number): void {
+    this.#listener.started({ at });
+  }
+
+  output(stream: "stdout" | "stderr", bytes: Buffer): void {
+    this.#listener.output(stream, bytes);
+  }
+
+  finished(end: CallEnd): void {
+    if (end.kind === "returned" || end.kind === "skipped") this.#listener.ended("returned");
+    else this.#listener.ended(callEnd(end, this.#isStopped));
+  }
+
+  stop(graceMs: number): void {
+    this.#isStopped = true;
+    this.call?.cancel(graceMs);
   }
 }
 
@@ -213,7 +235,8 @@ function callEnd(
   end: Exclude<CallEnd, { kind: "returned" | "skipped" }>,
   isStopped: boolean,
 ): AttemptEnd {
-  const facts: Facts = { ...end.facts, isolation: "none" };
+  const { facts } = end;
+  facts.isolation = "none";
   if (end.kind === "failed") {
     const outcome: Outcome =
       isStopped && endedByStop.has(end.failure.reason)

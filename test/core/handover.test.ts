@@ -17,6 +17,26 @@ t.test("a chain is handed over 32 deep, and refilled when half of it is done", a
   t.equal(run.state.phase, "finished");
 });
 
+t.test("of quick functions 96 are at a worker, and 32 more follow 32 that are done", async (t) => {
+  const run = new Run(chain(200));
+  run.start();
+  for (const i of range(0, 3)) t.same(run.endAfter(`c${i}`, 0.01), [`c${i} succeeded`]);
+  const proven = [...range(32, 100).map((i) => behind(i)), "c3 succeeded"];
+  t.same(run.endAfter("c3", 0.01), proven, "the fourth in a row says that they are quick");
+  t.equal(run.state.dump().slots[0]?.length, 96);
+  for (const i of range(4, 35)) t.same(run.endAfter(`c${i}`, 0.01), [`c${i} succeeded`]);
+  t.same(run.endAfter("c35", 0.01), [...range(100, 132).map((i) => behind(i)), "c35 succeeded"]);
+});
+
+t.test("behind a slow function only the next one is at its worker", async (t) => {
+  const run = new Run(chain(80));
+  run.start();
+  for (const i of range(0, 30)) t.same(run.endAfter(`c${i}`, 11), [`c${i} succeeded`]);
+  t.same(run.endAfter("c30", 11), [behind(32), "c30 succeeded"]);
+  t.same(run.endAfter("c31", 11), [behind(33), "c31 succeeded"]);
+  t.same(run.state.dump().slots[0], ["c32", "c33"]);
+});
+
 t.test("a handed task counts as running when the one before it has succeeded", async (t) => {
   const run = new Run(chain(3));
   run.start();

@@ -19,24 +19,24 @@ function warmed(tasks: Record<string, TaskSketch>, slots = 1): { run: Run; last:
 }
 
 t.test("nothing is queued before a function has been quick four times in a row", async (t) => {
-  const run = new Run(wide(40));
+  const run = new Run(wide(110));
   run.start(1);
   for (let i = 0; i < 3; i += 1) {
     t.same(run.endAfter(`w${i}`, quickMs), [`w${i} succeeded`, `start w${i + 1}#1`]);
   }
-  t.equal(run.endAfter("w3", quickMs).length, 1 + 32);
+  t.equal(run.endAfter("w3", quickMs).length, 1 + 96);
 });
 
-t.test("calls are queued 32 deep behind the first, in order, each free", async (t) => {
-  const { last, run } = warmed(wide(60));
+t.test("calls are queued 96 deep behind the first, in order, each free", async (t) => {
+  const { last, run } = warmed(wide(120));
   t.same(last.slice(0, 4), [
     "w3 succeeded",
     "start w4#1",
     "start w5#1 behind w4, free",
     "start w6#1 behind w5, free",
   ]);
-  t.equal(last.length, 33);
-  t.match(run.stateIds(), { w4: "running", w5: "queued", w35: "queued", w36: "ready" });
+  t.equal(last.length, 97);
+  t.match(run.stateIds(), { w4: "running", w5: "queued", w99: "queued", w100: "ready" });
   t.match(run.state.counts, { running: 1, attempts: 5 });
 });
 
@@ -151,10 +151,10 @@ t.test("after a crash nothing is queued any more", async (t) => {
 });
 
 t.test("a drain queues nothing more", async (t) => {
-  const { run } = warmed(wide(60));
+  const { run } = warmed(wide(120));
   run.drain();
-  for (let i = 4; i < 35; i += 1) t.same(run.endAfter(`w${i}`, quickMs), [`w${i} succeeded`]);
-  t.same(run.endAfter("w35", quickMs), ["w35 succeeded", "drained"]);
+  for (let i = 4; i < 99; i += 1) t.same(run.endAfter(`w${i}`, quickMs), [`w${i} succeeded`]);
+  t.same(run.endAfter("w99", quickMs), ["w99 succeeded", "drained"]);
 });
 
 t.test("a queued call that another worker runs may end before its turn", async (t) => {

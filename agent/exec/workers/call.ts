@@ -10,11 +10,11 @@ export interface CallSpec {
   attempt: number;
   run: string;
   /** Absolute path of the function's file; else `code`. */
-  file?: string;
-  code?: string;
+  file?: string | undefined;
+  code?: string | undefined;
   function: string;
   /** Absent: the function is called with nothing. */
-  args?: { [name: string]: Json };
+  args?: { [name: string]: Json } | undefined;
   inputs?: { [name: string]: Json };
   /**
    * The environment that the calls of a run share. Sent only when it is another object than that
@@ -23,11 +23,11 @@ export interface CallSpec {
    */
   env: Readonly<Record<string, string>>;
   /** What only this call has, on top of `env`. */
-  own?: Readonly<Record<string, string>>;
+  own?: Readonly<Record<string, string>> | undefined;
   cwd: string;
   /** Run only if the call just before it in the same worker ended well; else it is skipped. */
   after?: boolean;
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** From TERM to KILL when it has timed out. */
   graceMs: number;
 }
@@ -80,17 +80,37 @@ export interface Call {
 
 /** What the last call that was written to a channel had, which need not be said again. */
 export interface Said {
+  function: string | undefined;
+  file: string | undefined;
+  code: string | undefined;
   env: object | undefined;
   run: string | undefined;
   cwd: string | undefined;
 }
 
+/** Of a channel on which nothing was said. */
+export function nothingSaid(): Said {
+  return {
+    function: undefined,
+    file: undefined,
+    code: undefined,
+    env: undefined,
+    run: undefined,
+    cwd: undefined,
+  };
+}
+
 /** The call as JSON text; brings `said` up to date. */
 export function writeCall({ id, spec, claim }: Call, said: Said): string {
   let text = `{"id":${id},"task":${JSON.stringify(spec.task)},"attempt":${spec.attempt}`;
-  text += `,"function":${JSON.stringify(spec.function)}`;
-  if (spec.file !== undefined) text += `,"file":${JSON.stringify(spec.file)}`;
-  else if (spec.code !== undefined) text += `,"code":${JSON.stringify(spec.code)}`;
+  if (!isSaid(spec, said)) {
+    said.function = spec.function;
+    said.file = spec.file;
+    said.code = spec.code;
+    text += `,"function":${JSON.stringify(spec.function)}`;
+    if (spec.file !== undefined) text += `,"file":${JSON.stringify(spec.file)}`;
+    else if (spec.code !== undefined) text += `,"code":${JSON.stringify(spec.code)}`;
+  }
   if (spec.args !== undefined) text += `,"args":${JSON.stringify(spec.args)}`;
   if (spec.inputs !== undefined) text += `,"inputs":${JSON.stringify(spec.inputs)}`;
   if (spec.own !== undefined) text += `,"own":${JSON.stringify(spec.own)}`;
@@ -109,4 +129,9 @@ export function writeCall({ id, spec, claim }: Call, said: Said): string {
     text += `,"env":${JSON.stringify(spec.env)}`;
   }
   return `${text}}`;
+}
+
+/** Whether it calls the same function as the call before, from the same file or code. */
+function isSaid(spec: CallSpec, said: Said): boolean {
+  return said.function === spec.function && said.file === spec.file && said.code === spec.code;
 }

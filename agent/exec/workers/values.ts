@@ -40,7 +40,12 @@ export function refToFile(file: string, path: JsonPath = []): Json {
   return { $ref: path.length === 0 ? { file } : { file, path } };
 }
 
-/** The member at `path` of the result of call `id`: one of the last 64 of the same worker. */
+/** What a task needs of one that has run, or is to run before it, as call `id`. */
+export function refToNeed(id: number): Json {
+  return { $ref: { need: id } };
+}
+
+/** The member at `path` of the result of call `id`: one of the last 96 of the same worker. */
 export function refToCall(id: number, path: JsonPath = []): Json {
   return { $ref: path.length === 0 ? { call: id } : { call: id, path } };
 }

@@ -2,7 +2,8 @@
 // that retire or die. A call is handed to one worker at most; when it was never begun it comes back
 // as `returned`, and the caller decides. It never runs a call twice by itself.
 import type { ProcessStarter } from "../launcher/process.ts";
-import type { Call, CallHandle, CallListener, CallSpec } from "./call.ts";
+import type { CallHandle, CallListener, CallSpec } from "./call.ts";
+import { type CallKeeper, PooledCall } from "./pooled-call.ts";
 import { Worker } from "./worker.ts";
 import type { SpawnFailure } from "./worker-failure.ts";
 import type { WorkerServer } from "./worker-server.ts";
@@ -36,7 +37,7 @@ export interface WorkerPoolStats {
 
 /** Calls that go to one worker together, in order. */
 interface Chain {
-  calls: Call[];
+  calls: PooledCall[];
 }
 
 const helloTimeoutMs = 30_000;
@@ -59,6 +60,17 @@ export class WorkerPool {
   #warmers: { count: number; done: PromiseWithResolvers<void> }[] = [];
   #closed: PromiseWithResolvers<void> | undefined;
 
+  readonly #keeper: CallKeeper = {
+    cancel: (call, graceMs) => {
+      const place = this.#places.get(call.id);
+      if (place instanceof Worker) place.cancel(call, graceMs);
+      else if (place !== undefined) this.#cancelWaiting(place, call);
+    },
+    forget: (call) => {
+      this.#places.delete(call.id);
+    },
+  };
+
   constructor(options: WorkerPoolOptions) {
     this.#options = options;
   }
@@ -71,7 +83,7 @@ export class WorkerPool {
     this.#waiting.push(chain);
     if (this.#isClosed) queueMicrotask(() => this.#giveBack(chain));
     else this.#dispatch();
-    return this.#handle(call);
+    return call;
   }
 
   /**
@@ -95,7 +107,7 @@ export class WorkerPool {
       place.calls.push(call);
       this.#places.set(call.id, place);
     } else this.#returnSoon(call);
-    return this.#handle(call);
+    return call;
   }
 
   /** Sends everything that was handed over in this turn of the event loop: a frame a worker. */
@@ -142,43 +154,13 @@ export class WorkerPool {
     await this.#closed.promise;
   }
 
-  #call(spec: CallSpec, listener: CallListener): Call {
+  #call(spec: CallSpec, listener: CallListener): PooledCall {
     this.#lastId = (this.#lastId % 0xffff_fffe) + 1;
-    const id = this.#lastId;
-    return {
-      id,
-      spec,
-      listener: {
-        started: (at) => listener.started(at),
-        output: (stream, bytes) => listener.output(stream, bytes),
-        finished: (end) => {
-          this.#places.delete(id);
-          listener.finished(end);
-        },
-      },
-      startedAt: undefined,
-      end: undefined,
-      isUnmarked: false,
-      stdoutBytes: 0,
-      stderrBytes: 0,
-      claim: 0,
-      cancelGraceMs: undefined,
-    };
-  }
-
-  #handle(call: Call): CallHandle {
-    return {
-      id: call.id,
-      cancel: (graceMs) => {
-        const place = this.#places.get(call.id);
-        if (place instanceof Worker) place.cancel(call, graceMs);
-        else if (place !== undefined) this.#cancelWaiting(place, call);
-      },
-    };
+    return new PooledCall(this.#lastId, spec, listener, this.#keeper);
   }
 
   /** The calls behind it in its chain counted on it: they come back too. */
-  #cancelWaiting(chain: Chain, call: Call): void {
+  #cancelWaiting(chain: Chain, call: PooledCall): void {
     const from = chain.calls.indexOf(call);
     for (const dropped of chain.calls.splice(from)) this.#returnSoon(dropped);
     if (chain.calls.length > 0) return;
@@ -186,7 +168,7 @@ export class WorkerPool {
     if (at >= 0) this.#waiting.splice(at, 1);
   }
 
-  #returnSoon(call: Call): void {
+  #returnSoon(call: PooledCall): void {
     this.#places.delete(call.id);
     queueMicrotask(() => call.listener.finished({ kind: "returned" }));
   }
@@ -211,7 +193,7 @@ export class WorkerPool {
     }
   }
 
-  #run(worker: Worker, call: Call): void {
+  #run(worker: Worker, call: PooledCall): void {
     this.#places.set(call.id, worker);
     worker.run(call);
     this.#unflushed.add(worker);

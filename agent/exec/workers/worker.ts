@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import type { Failure } from "../../../protocol/outcome.ts";
 import type { LauncherProcess, ProcessEnd, ProcessStarter } from "../launcher/process.ts";
 import { Attribution } from "./attribution.ts";
-import { type Call, type Said, writeCall } from "./call.ts";
+import { type Call, nothingSaid, type Said, writeCall } from "./call.ts";
 import { CallQueue, startCall } from "./call-queue.ts";
 import { encodeFrame, type FrameReader } from "./channel.ts";
 import { ClaimPage } from "./claim-page.ts";
@@ -63,7 +63,7 @@ export class Worker {
   readonly #revocation: Revocation;
   readonly #deadline: Deadline;
   #outgoing: string[] = [];
-  readonly #said: Said = { env: undefined, run: undefined, cwd: undefined };
+  readonly #said: Said = nothingSaid();
   #socket: Socket | undefined;
   #hello: Hello | undefined;
   #processEnd: ProcessEnd | undefined;

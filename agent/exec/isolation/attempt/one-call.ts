@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import type { Facts, Failure } from "../../../../protocol/outcome.ts";
 import type { LauncherProcess, ProcessEnd, ProcessSpec } from "../../launcher/process.ts";
-import { type Call, type CallSpec, writeCall } from "../../workers/call.ts";
+import { type Call, type CallSpec, nothingSaid, writeCall } from "../../workers/call.ts";
 import { encodeFrame } from "../../workers/channel.ts";
 import { type Done, decodeWorkerMessage } from "../../workers/messages.ts";
 import {
@@ -188,8 +188,7 @@ export class OneCall {
 
   #send(called: Called): void {
     const { spec, call, listener } = called;
-    const said = { env: undefined, run: undefined, cwd: undefined };
-    const frame = encodeFrame(`{"run":[${writeCall(call, said)}]}`);
+    const frame = encodeFrame(`{"run":[${writeCall(call, nothingSaid())}]}`);
     if (frame.length > maxCallBytes) {
       const detail = `code, arguments and inputs have ${frame.length} bytes; at most ${maxCallBytes} can be handed over`;
       this.#finish(called, { failure: { reason: "bad-result", detail } });

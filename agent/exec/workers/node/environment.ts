@@ -10,6 +10,8 @@ export class Environment {
   readonly #real = process.env;
   #base: Variables;
   #current: Variables;
+  /** What `#current` has is not that of all calls: the call or its task has changed it. */
+  #isOwn = true;
   readonly #proxy: NodeJS.ProcessEnv;
 
   constructor() {
@@ -25,12 +27,14 @@ export class Environment {
   }
 
   enter(call: Call): void {
-    if (call.env !== undefined) this.#setBase(call.env);
-    const { own } = call;
-    const current: Variables = own === undefined ? { ...this.#base } : { ...this.#base, ...own };
-    current.EDGEDAG_TASK = call.task;
-    current.EDGEDAG_ATTEMPT = String(call.attempt);
-    this.#current = current;
+    const { env, own } = call;
+    if (env !== undefined) this.#setBase(env);
+    if (this.#isOwn || env !== undefined || own !== undefined) {
+      this.#current = { ...this.#base, ...own };
+      this.#isOwn = own !== undefined;
+    }
+    this.#current.EDGEDAG_TASK = call.task;
+    this.#current.EDGEDAG_ATTEMPT = String(call.attempt);
     if (process.env !== this.#proxy) process.env = this.#proxy;
   }
 
@@ -43,6 +47,7 @@ export class Environment {
   #makeProxy(): NodeJS.ProcessEnv {
     const set = (name: string, value: unknown): boolean => {
       this.#current[name] = String(value);
+      this.#isOwn = true;
       // Node.js takes the time zone from the real one.
       if (name === "TZ") this.#real[name] = String(value);
       return true;
@@ -55,6 +60,7 @@ export class Environment {
         has: (_target, name) => typeof name === "string" && Object.hasOwn(this.#current, name),
         deleteProperty: (_target, name) => {
           if (typeof name === "string") delete this.#current[name];
+          this.#isOwn = true;
           return true;
         },
         ownKeys: () => Object.keys(this.#current),

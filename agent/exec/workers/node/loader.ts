@@ -4,7 +4,7 @@ import Module, { registerHooks, stripTypeScriptTypes } from "node:module";
 import { isAbsolute } from "node:path";
 import { pathToFileURL } from "node:url";
 import { notePlace } from "./failures.ts";
-import { type Call, Refusal } from "./protocol.ts";
+import { type Callee, Refusal } from "./protocol.ts";
 
 export type TaskFunction = (...args: unknown[]) => unknown;
 
@@ -49,8 +49,7 @@ export class Loader {
 
   /** Spends what the first ES module of a process costs, some milliseconds, before a call pays it. */
   async warmUp(): Promise<void> {
-    const call: Call = { id: 0, task: "", attempt: 0, function: "main", code: "export {};" };
-    await this.#exports(call, "/");
+    await this.#exports({ function: "main", code: "export {};" }, { task: "", cwd: "/" });
     this.forget();
   }
 
@@ -60,36 +59,36 @@ export class Loader {
     this.#entries.clear();
   }
 
-  known(call: Call, run: string): Entry | undefined {
-    return this.#entries.get(keyOf(call, run));
+  known(callee: Callee, run: string): Entry | undefined {
+    return this.#entries.get(keyOf(callee, run));
   }
 
   /** Rejects with a Refusal, or with whatever the user's module throws. */
-  async load(call: Call, run: string, cwd: string): Promise<Entry> {
-    const loaded = await this.#exports(call, cwd);
-    const where = call.file ?? "the code";
-    const found =
-      call.function === "" ? onlyFunction(loaded, where) : functionOf(loaded, call.function, where);
+  async load(callee: Callee, of: { task: string; run: string; cwd: string }): Promise<Entry> {
+    const loaded = await this.#exports(callee, of);
+    const where = callee.file ?? "the code";
+    const { function: name } = callee;
+    const found = name === "" ? onlyFunction(loaded, where) : functionOf(loaded, name, where);
     const entry = { run: found, isQuick: false };
-    this.#entries.set(keyOf(call, run), entry);
+    this.#entries.set(keyOf(callee, of.run), entry);
     return entry;
   }
 
-  async #exports(call: Call, cwd: string): Promise<unknown> {
-    const { file, code } = call;
+  async #exports(callee: Callee, { task, cwd }: { task: string; cwd: string }): Promise<unknown> {
+    const { file, code } = callee;
     if (file !== undefined) {
       if (!isAbsolute(file)) throw new Refusal(`${file} is not an absolute path`);
       const url = pathToFileURL(file).href;
       return await placed([file, url], () => import(url));
     }
     if (code === undefined) throw new Refusal("the call names neither a file nor code");
-    const shown = `<task ${call.task.split("[", 1)[0] ?? ""}>`;
+    const shown = `<task ${task.split("[", 1)[0] ?? ""}>`;
     this.#count += 1;
     // Before it is known what the code is, a name beside the task's files, so that its own imports
     // are looked up from there.
     if (/^\s*(?:import|export)\b/m.test(code)) {
       const url = `${pathToFileURL(`${cwd}/${shown}.ts`).href}?inline=${this.#count}`;
-      this.#inline.set(url, code + hiddenExportOf(declaredName(call, code)));
+      this.#inline.set(url, code + hiddenExportOf(declaredName(callee, code)));
       return await placed([url], () => import(url));
     }
     const module = new CommonJs(`${cwd}/${shown}`);
@@ -98,7 +97,7 @@ export class Loader {
     // Errors of the first call no file, those of the second the one that is made up.
     await placed(["", module.filename], () =>
       module._compile(
-        `${stripTypeScriptTypes(code)}${exportOf(declaredName(call, code))}`,
+        `${stripTypeScriptTypes(code)}${exportOf(declaredName(callee, code))}`,
         module.filename,
       ),
     );
@@ -118,8 +117,8 @@ async function placed<T>(names: readonly string[], compile: () => T): Promise<Aw
 const hidden = "edgedag$function";
 
 /** What a call without a name may mean, among what inline code declares but does not export. */
-function declaredName(call: Call, code: string): string {
-  if (call.function !== "") return call.function;
+function declaredName(callee: Callee, code: string): string {
+  if (callee.function !== "") return callee.function;
   const declared = new Set<string>();
   const pattern = /^(?:export\s+)?(?:async\s+)?function\s*\*?\s*([A-Za-z$][\w$]*)/gm;
   for (const [, name = ""] of code.matchAll(pattern)) declared.add(name);
@@ -143,8 +142,8 @@ function exportOf(name: string): string {
   return `\n;if (typeof module.exports === "object" && typeof ${name} === "function") module.exports.${name} ??= ${name};`;
 }
 
-function keyOf(call: Call, run: string): string {
-  return `${run}\0${call.function}\0${call.file ?? call.code ?? ""}`;
+function keyOf(callee: Callee, run: string): string {
+  return `${run}\0${callee.function}\0${callee.file ?? callee.code ?? ""}`;
 }
 
 function functionOf(exports: unknown, dotted: string, where: string): TaskFunction {

@@ -2,14 +2,22 @@
 
 export type Value = null | boolean | number | string | Value[] | { [name: string]: Value };
 
-/** As in PROTOCOL.md; `env`, `run` and `cwd` are those of the call before when they are absent. */
-export interface Call {
-  id: number;
-  task: string;
-  attempt: number;
+/** What is called. */
+export interface Callee {
+  /** Empty: `main`, or the only function that there is. */
   function: string;
   file?: string;
   code?: string;
+}
+
+/**
+ * As in PROTOCOL.md; what is called (all three of it), `env`, `run` and `cwd` are those of the call
+ * before when they are absent.
+ */
+export interface Call extends Partial<Callee> {
+  id: number;
+  task: string;
+  attempt: number;
   args?: { [name: string]: Value };
   inputs?: { [name: string]: Value };
   run?: string;

@@ -4,7 +4,8 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Refusal, type Value } from "./protocol.ts";
 
 export const inlineBytes = 64 * 1024;
-const keptResults = 64;
+/** As many as an agent has at a worker at once. */
+const keptResults = 96;
 
 type Kept = { text: string } | { file: string };
 
@@ -52,13 +53,18 @@ export class Values {
     if (ref === null || typeof ref !== "object" || Array.isArray(ref)) {
       throw new Refusal("a reference is malformed");
     }
-    const { literal, file, call, path } = ref;
+    const { literal, file, call, need, path } = ref;
+    if (typeof need === "number") return { outcome: "succeeded", result: this.#result(need, []) };
     if (literal !== undefined) {
       const isObject = literal !== null && typeof literal === "object" && !Array.isArray(literal);
       return isObject ? this.#members(literal) : literal;
     }
     const steps = Array.isArray(path) ? path : [];
     if (typeof file === "string") return this.#fromFile(file, steps);
+    return this.#result(call, steps);
+  }
+
+  #result(call: Value | undefined, steps: Value[]): Value {
     const kept = typeof call === "number" ? this.#kept.get(call) : undefined;
     if (kept === undefined) {
       throw new Refusal(`the result of call ${String(call)} is no longer kept in this worker`);

@@ -7,7 +7,7 @@ import { Environment } from "./environment.ts";
 import { describe } from "./failures.ts";
 import { Hygiene } from "./hygiene.ts";
 import type { Entry, Loader } from "./loader.ts";
-import { type Call, contextKey, Refusal, type WorkerContext } from "./protocol.ts";
+import { type Call, type Callee, contextKey, Refusal, type WorkerContext } from "./protocol.ts";
 import { inlineBytes, resultText, Values, writeResultFile } from "./values.ts";
 
 // What @types/node leaves out: both are older than any supported version.
@@ -19,8 +19,8 @@ interface ProcessParts {
 const internals = process as unknown as ProcessParts;
 
 const quickMs = 0.2;
-const flushMs = 0.5;
-const flushAnswers = 16;
+const flushMs = 1;
+const flushAnswers = 32;
 const measuredMs = 0.5;
 
 /** Thrown by process.exit, so that the rest of the task does not run. */
@@ -50,6 +50,8 @@ export class NodeWorker {
   readonly #context: WorkerContext;
   readonly #pending = new Set<Promise<void>>();
   #answers: string[] = [];
+  /** How many of them are sent together. */
+  #enough = flushAnswers;
   #frame: Frame = { calls: [], next: 0, hasRefs: false };
   #running: Running | undefined;
   /** Set by process.exit during the call. */
@@ -59,6 +61,9 @@ export class NodeWorker {
   #retired: string | undefined;
   #lastFlush = 0;
   #run = "";
+  #callee: Callee = { function: "" };
+  /** Of the callee, once it was found. */
+  #entry: Entry | undefined;
   #cwd = "";
   #enteredCwd = "";
   #usage = process.cpuUsage();
@@ -113,6 +118,7 @@ export class NodeWorker {
     this.#lastFlush = 0;
     this.#cwd = "";
     this.#run = "";
+    this.#entry = undefined;
   }
 
   /** Serves until the agent closes the channel, or until a call turns asynchronous. */
@@ -136,6 +142,9 @@ export class NodeWorker {
       this.#usage = process.cpuUsage();
       this.#shortMs = 0;
       this.#frame = { calls: run, next: 0, hasRefs: text.includes('"$ref"') };
+      // The first frame for a worker that had nothing to do: the next one depends on its answers.
+      const isFirst = run[0]?.claim === undefined;
+      this.#enough = isFirst ? Math.ceil((run.length + 1) / 2) : flushAnswers;
     }
     // The agent is gone: exit handlers of tasks belong to nobody now.
     internals.reallyExit(0);
@@ -147,13 +156,7 @@ export class NodeWorker {
       this.#answers.push(`{"id":${call.id},"returned":true}`);
       return true;
     }
-    this.#environment.enter(call);
-    this.#context.env = this.#environment.current;
-    if (call.cwd !== undefined) this.#cwd = call.cwd;
-    if (call.run !== undefined && call.run !== this.#run) {
-      this.#run = call.run;
-      this.#values.clear();
-    }
+    this.#take(call);
     const isAllowed = call.claim === undefined || this.#page?.begin(call.claim) !== false;
     if (!isAllowed || (call.after === true && this.#isLastOk === undefined)) {
       this.#isLastOk = undefined;
@@ -165,7 +168,8 @@ export class NodeWorker {
       this.#hold(`{"id":${call.id},"skipped":true${unmarked}}`);
       return true;
     }
-    const entry = this.#loader.known(call, this.#run);
+    this.#entry ??= this.#loader.known(this.#callee, this.#run);
+    const entry = this.#entry;
     if (entry?.isQuick !== true && this.#answers.length > 0) this.#flush();
     const start = performance.now();
     const running: Running = { call, entry, startedAt: performance.timeOrigin + start, start };
@@ -187,8 +191,26 @@ export class NodeWorker {
     }
   }
 
+  /** What a call says of function, environment, folder and run holds for those behind it, too. */
+  #take(call: Call): void {
+    this.#environment.enter(call);
+    this.#context.env = this.#environment.current;
+    if (call.cwd !== undefined) this.#cwd = call.cwd;
+    if (call.function !== undefined) {
+      // With the function come its file or code.
+      this.#callee = call as Callee;
+      this.#entry = undefined;
+    }
+    if (call.run !== undefined && call.run !== this.#run) {
+      this.#run = call.run;
+      this.#values.clear();
+      this.#entry = undefined;
+    }
+  }
+
   async #load(running: Running): Promise<unknown> {
-    const entry = await this.#loader.load(running.call, this.#run, this.#cwd);
+    const of = { task: running.call.task, run: this.#run, cwd: this.#cwd };
+    const entry = await this.#loader.load(this.#callee, of);
     running.entry = entry;
     return this.#callFunction(running.call, entry);
   }
@@ -299,8 +321,8 @@ export class NodeWorker {
     if (process.exitCode !== undefined) process.exitCode = undefined;
     facts += this.#clean(call.id);
     this.#hold(`{"id":${call.id},${answer},${facts}}`);
-    // Half of what the agent hands out ahead: it sends the next calls while these go on.
-    const isEnough = this.#answers.length >= flushAnswers || now - this.#lastFlush > flushMs;
+    // A part of what the agent hands out ahead: it sends the next calls while these go on.
+    const isEnough = this.#answers.length >= this.#enough || now - this.#lastFlush > flushMs;
     if (this.#retired !== undefined || isEnough) this.#flush();
   }
 

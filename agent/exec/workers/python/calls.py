@@ -28,10 +28,10 @@ class Loader:
         self._inline = {}
         self._loading = None
 
-    def entry(self, call, run, cwd):
-        """The entry of the call's function. Whatever the user's module raises passes through."""
-        file = call.get("file")
-        key = (file or call.get("code"), call["function"], cwd)
+    def entry(self, callee, task, run, cwd):
+        """The entry of the function that a call names. What the user's module raises passes through."""
+        file = callee.get("file")
+        key = (file or callee.get("code"), callee["function"], cwd)
         if run != self._run:
             self._change_run(run)
         folder = cwd if file is None else file[: file.rfind("/")]
@@ -41,10 +41,11 @@ class Loader:
         entry = self._entries.get(key)
         if entry is None:
             self._loading = file
-            module = self._file(file) if file is not None else self._code(call)
-            name = call["function"]
+            code = callee.get("code")
+            module = self._file(file) if file is not None else self._code(code, task)
+            name = callee["function"]
             if not name:
-                name = _only_function(module, call.get("code"), file)
+                name = _only_function(module, code, file)
             entry = Entry(_member(module, name, file))
             self._entries[key] = entry
         return entry
@@ -102,13 +103,12 @@ class Loader:
         self._modules[path] = module
         return module
 
-    def _code(self, call):
-        code = call.get("code")
+    def _code(self, code, task):
         if code is None:
             raise NotFound("the call names neither a file nor code")
         module = self._modules.get(code)
         if module is None:
-            shown = "<task %s>" % call["task"].split("[", 1)[0]
+            shown = "<task %s>" % task.split("[", 1)[0]
             self._inline[shown] = code
             if "linecache" in sys.modules:
                 fill_linecache({shown: code})

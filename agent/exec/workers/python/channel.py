@@ -19,7 +19,7 @@ class Channel:
     """Frames on a blocking stream socket that arrives as `fd`; `fd` itself is closed."""
 
     def __init__(self, fd):
-        self._fd = _move_high(fd)
+        self._fd = move_high(fd)
         self._rest = b""
         os.set_blocking(self._fd, True)
         # A fork without exec (multiprocessing) keeps descriptors that are close-on-exec.
@@ -69,7 +69,8 @@ class Channel:
             self._fd = -1
 
 
-def _move_high(fd):
+def move_high(fd):
+    """The descriptor under a high number, close-on-exec; `fd` itself is closed."""
     # High, so that a task that counts descriptors from 3 does not meet it; low limits get what fits.
     for lowest in (200, 20):
         try:

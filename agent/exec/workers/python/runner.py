@@ -22,8 +22,8 @@ else:
 from time import perf_counter, time  # noqa: E402
 
 QUICK_SECONDS = 0.0002
-FLUSH_SECONDS = 0.0005
-FLUSH_ANSWERS = 16
+FLUSH_SECONDS = 0.001
+FLUSH_ANSWERS = 32
 MEASURED_SECONDS = 0.0005
 TRACE_CHARACTERS = 16384
 DETAIL_CHARACTERS = 8192
@@ -43,7 +43,10 @@ class Worker:
         self.kept = values.Kept()
         self.loader = calls.Loader()
         self.environment = hygiene.Environment()
+        self.children = hygiene.Children()
         self.answers = []
+        # How many of them are sent together.
+        self.enough = FLUSH_ANSWERS
         self.forked = False
         self.retired = None
         # Of the call before; None: it was returned.
@@ -53,6 +56,9 @@ class Worker:
         self.long_text = None
         self.run = None
         self.cwd = None
+        # The call that said last what is called, and what was found for it; None: not looked up.
+        self.callee = None
+        self.entry = None
         self.entered_cwd = None
         self.real_cwd = os.getcwd()
         self.argv = [""]
@@ -84,6 +90,8 @@ class Worker:
         self.last_flush = 0.0
         self.run = None
         self.cwd = None
+        self.callee = None
+        self.entry = None
         self.entered_cwd = None
 
     def serve(self):
@@ -96,7 +104,11 @@ class Worker:
             has_refs = '"$ref"' in text
             self.usage = self._usage()
             self.short_seconds = 0.0
-            for call in decode(text)["run"]:
+            calls = decode(text)["run"]
+            # The first frame for a worker that had nothing to do: the next one depends on its answers.
+            is_first = "claim" not in calls[0]
+            self.enough = len(calls) // 2 + 1 if is_first else FLUSH_ANSWERS
+            for call in calls:
                 self._one(call, has_refs)
             if self.answers:
                 self._flush()
@@ -125,16 +137,15 @@ class Worker:
         started_at = time()
         started = perf_counter()
         try:
-            self.environment.enter(call)
-            if "cwd" in call:
-                self.cwd = call["cwd"]
+            self._take(call)
             if self.cwd != self.entered_cwd:
                 os.chdir(self.cwd)
                 self.entered_cwd = self.cwd
                 self.real_cwd = os.getcwd()
-            if "run" in call:
-                self._enter_run(call["run"])
-            entry = self.loader.entry(call, self.run, self.cwd)
+            entry = self.entry
+            if entry is None:
+                entry = self.loader.entry(self.callee, call["task"], self.run, self.cwd)
+                self.entry = entry
             # An answer must not wait behind a call that may be long.
             if answers and not entry.quick:
                 self._flush()
@@ -167,32 +178,35 @@ class Worker:
         self.long_text = None
 
     def _skip(self, call, call_id):
-        self._pass(call)
+        self._take(call)
         unmarked = self._clean(call_id)
         self._answer('{"id":%d,"skipped":true%s}' % (call_id, unmarked))
 
     def _return(self, call, call_id):
-        self._pass(call)
+        self._take(call)
         self.last_ok = None
         self._answer('{"id":%d,"returned":true}' % call_id)
 
-    def _pass(self, call):
-        # What this call says of run, folder and environment holds for those behind it.
-        self.environment.enter(call)
-        self.cwd = call.get("cwd", self.cwd)
+    def _take(self, call):
+        """What a call says of function, run, folder and environment holds for those behind it, too."""
+        if "function" in call:
+            self.callee = call
+            self.entry = None
+        if "cwd" in call:
+            self.cwd = call["cwd"]
+            self.entry = None
         if "run" in call:
-            self._enter_run(call["run"])
+            self.entry = None
+            if call["run"] != self.run:
+                self.run = call["run"]
+                self.kept.clear()
+        self.environment.enter(call)
 
     def _answer(self, text):
         self.answers.append(text)
         # The call behind it may take long, against expectation: the agent can then look it up.
         if self.page is not None and not self.page.hold(text):
             self._flush()
-
-    def _enter_run(self, run):
-        if run != self.run:
-            self.run = run
-            self.kept.clear()
 
     def _finish(self, call_id, entry, text, code, failure, started_at, seconds):
         facts = '"startedAt":%.3f,"wallMs":%.4f' % (started_at * 1000, seconds * 1000)
@@ -214,8 +228,8 @@ class Worker:
         self.last_ok = answer[5] == "t"
         unmarked = self._clean(call_id)
         self._answer('{"id":%d,%s,%s%s}' % (call_id, answer, facts, unmarked))
-        # Half of what the agent hands out ahead: it sends the next calls while these go on.
-        if (self.retired is not None or len(self.answers) >= FLUSH_ANSWERS
+        # A part of what the agent hands out ahead: it sends the next calls while these go on.
+        if (self.retired is not None or len(self.answers) >= self.enough
                 or perf_counter() - self.last_flush > FLUSH_SECONDS):
             self._flush()
 
@@ -229,7 +243,7 @@ class Worker:
             left = hygiene.threads_left()
             if left > 0:
                 dirty = "the task left %d running thread(s) behind" % left
-        if hygiene.reap() > 0:
+        if self.children.may_be_left() and hygiene.reap() > 0:
             dirty = "the task left child processes behind; they were killed"
         if self.environment.changed():
             self.environment.restore()

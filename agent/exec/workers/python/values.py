@@ -5,7 +5,8 @@ import os
 from json import decoder, encoder
 
 INLINE_BYTES = 64 << 10
-KEPT_RESULTS = 64
+# As many as an agent has at a worker at once; what is older goes in one piece.
+KEPT_RESULTS = 96
 # Large texts are kept as they are, too: they cannot change, so a later call may have the same one.
 KEPT_TEXTS = 4
 LONG_TEXT = 4096
@@ -31,8 +32,9 @@ class Kept:
     def add(self, call_id, text):
         texts = self._texts
         texts[call_id] = text
-        if len(texts) > KEPT_RESULTS:
-            del texts[next(iter(texts))]
+        if len(texts) >= 2 * KEPT_RESULTS:
+            for oldest in list(texts)[:KEPT_RESULTS]:
+                del texts[oldest]
 
     def add_file(self, call_id, path, value=None):
         """`value` is the result itself when it is a text."""
@@ -62,14 +64,19 @@ class Kept:
         if "literal" in ref:
             literal = ref["literal"]
             return {name: self.resolve(member) for name, member in literal.items()}
+        if "need" in ref:
+            return {"outcome": "succeeded", "result": self._result(ref["need"], ())}
         path = ref.get("path") or ()
         if "file" in ref:
             return self._from_file(ref["file"], path)
-        text = self._texts.get(ref["call"])
+        return self._result(ref["call"], path)
+
+    def _result(self, call_id, path):
+        text = self._texts.get(call_id)
         if text is None:
-            raise NotJson("the result of call %s is no longer kept in this worker" % ref["call"])
+            raise NotJson("the result of call %s is no longer kept in this worker" % call_id)
         if type(text) is tuple:
-            value = self._values.get(ref["call"])
+            value = self._values.get(call_id)
             return value if value is not None and not path else self._from_file(text[1], path)
         return _member(decode(text), path, "the result")
 
