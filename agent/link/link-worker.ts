@@ -128,7 +128,7 @@ export class LinkWorker {
         this.#acked = command.seq;
         this.#window.acked(command.seq, performance.now(), this.#session.heartbeatMs);
         this.#tell({ type: "acked", seq: command.seq });
-        this.#pump();
+        this.#goOn();
         break;
       case "early-acked":
         this.#shipper?.earlyAcked(command.seq);
@@ -328,9 +328,18 @@ export class LinkWorker {
       connection.send(next.frame, () => {
         crashPoint("agent.link-sent");
         this.#isSending = false;
-        this.#pump();
+        this.#goOn();
       });
     }
+  }
+
+  /**
+   * Where all that there was has been sent, what comes now is gathered again: a frame, an fsync and
+   * an acknowledgement for each commit would cost more than the tasks.
+   */
+  #goOn(): void {
+    if (this.#shipper?.isBehind === true || this.#closing !== "no") this.#pump();
+    else this.#pumpSoon();
   }
 
   /** Counts and charges what the socket has taken since the last look. */

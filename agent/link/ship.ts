@@ -12,13 +12,17 @@ export class Shipper {
   readonly #window: ShipWindow;
   /** Absent: the master takes none. */
   readonly #early: EarlyLane | undefined;
-  /** The frame before held all that there was: nothing stands behind anything. */
   #isBehind = false;
 
   constructor(source: RecordSource, window: ShipWindow, early?: EarlyLane) {
     this.#source = source;
     this.#window = window;
     this.#early = early;
+  }
+
+  /** False: the frame before held all that there was, and nothing stands behind anything. */
+  get isBehind(): boolean {
+    return this.#isBehind;
   }
 
   close(): void {

@@ -34,6 +34,8 @@ export interface BenchOptions {
   slots?: number;
   /** Another address for the agent to reach it by: a proxy's. */
   via?(masterUrl: string): Promise<string>;
+  /** More of its configuration. */
+  env?: Record<string, string>;
 }
 
 export class BenchAgent implements AsyncDisposable {
@@ -57,13 +59,13 @@ export class BenchAgent implements AsyncDisposable {
     this.#heard = parts.heard;
   }
 
-  static async start({ hasMaster, slots = 2, via }: BenchOptions): Promise<BenchAgent> {
+  static async start({ hasMaster, slots = 2, via, env = {} }: BenchOptions): Promise<BenchAgent> {
     const folder = mkdtempSync(join(tmpdir(), "bench-"));
     const master = hasMaster ? await BenchMaster.start(join(folder, "master")) : undefined;
     const reached = master === undefined ? undefined : ((await via?.(master.url)) ?? master.url);
     const heard = new Heard();
     const started = await Agent.start({
-      config: configOf(folder, { masterUrl: reached, slots }),
+      config: configOf(folder, { masterUrl: reached, slots, more: env }),
       root,
       version: versionOf(root),
       hostEnv: process.env,
@@ -112,9 +114,11 @@ export class BenchAgent implements AsyncDisposable {
 
 function configOf(
   folder: string,
-  { masterUrl, slots }: { masterUrl: string | undefined; slots: number },
+  of: { masterUrl: string | undefined; slots: number; more: Record<string, string> },
 ): Config {
+  const { masterUrl, slots, more } = of;
   const env = {
+    ...more,
     EDGEDAG_NODE: "bench",
     EDGEDAG_STATE: join(folder, "state"),
     EDGEDAG_RUNTIME: folder,

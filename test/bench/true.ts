@@ -16,10 +16,20 @@ const folder = mkdtempSync(join(tmpdir(), "bench-true-"));
 const targets = Array.from({ length: count }, (_, i) => `t${i}`);
 
 await using agent = await BenchAgent.start({ hasMaster: true });
+await using holder = await BenchAgent.start({
+  hasMaster: true,
+  env: { EDGEDAG_ORPHANS: "adopt" },
+});
 await using peers = new Peers();
 
 const artifact = await artifactOf(fanOf(count, { command: ["/bin/true"] }));
 const runs = new MeasuredRuns({ agent, artifact, count });
+const adopting = new MeasuredRuns({
+  agent: holder,
+  artifact,
+  count,
+  name: "edgedag, EDGEDAG_ORPHANS=adopt",
+});
 
 const baseline = compileBaseline(folder);
 const makefile = `.PHONY: all ${targets.join(" ")}\nall: ${targets.join(" ")}\n${targets.join(" ")}:\n\t@/bin/true\n`;
@@ -55,11 +65,13 @@ const answer = await ask({
   rounds: sized(9, 2),
   contenders: [
     runs.contender,
+    adopting.contender,
     { name: "C: posix_spawn and wait", round: () => spawnInC(baseline, { count, inFlight: 2 }) },
     ...others.filter((other) => other !== undefined),
   ],
 });
 answer.absent.push(...peers.absent);
 runs.addTo(answer);
+adopting.addTo(answer);
 rmSync(folder, { recursive: true });
 tell(answer);
