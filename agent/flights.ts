@@ -11,7 +11,7 @@ import type { Holding } from "./holding.ts";
 import { type FlightKeeper, InFlight, type Output } from "./in-flight.ts";
 import type { AttemptFinished, JournaledEvent } from "./journaled-event.ts";
 import type { RunLog } from "./log/run-log.ts";
-import { Percentiles } from "./percentiles.ts";
+import type { RunFigures } from "./run-figures.ts";
 import { noFacts } from "./run-report.ts";
 import { dropOutputs, publishOutputs } from "./sandbox-outputs.ts";
 import type { Mask } from "./secrets/mask.ts";
@@ -33,6 +33,7 @@ export interface FlightsOptions {
   mask: Mask | undefined;
   /** The run's working folder. */
   work: string;
+  figures: RunFigures;
   /** Unix milliseconds that never jump. */
   now(): number;
   random(): number;
@@ -50,8 +51,6 @@ export class Flights {
   readonly #ends = new Map<Instance, InFlight>();
   /** Started since this was set to 0, which is up to who sends them off. */
   unsent = 0;
-  /** From a task's end to its successor's start, in milliseconds. */
-  readonly gaps = new Percentiles();
 
   readonly #keeper: FlightKeeper = {
     // Not when it is sent off: it may wait behind others, and come back without having begun.
@@ -310,10 +309,12 @@ export class Flights {
       mask === undefined || end.result === undefined ? end.result : mask.json(end.result);
     const by = entry.stoppedBy;
     const { startedAt, wallMs } = facts;
+    const { figures } = this.#options;
+    if (wallMs !== undefined) figures.addAttempt(wallMs);
     if (startedAt !== undefined) {
       if (wallMs !== undefined) entry.endedAt = startedAt + wallMs;
       const cause = entry.before?.endedAt ?? entry.cause;
-      if (cause !== undefined) this.gaps.add(Math.max(0, startedAt - cause));
+      if (cause !== undefined) figures.gaps.add(Math.max(0, startedAt - cause));
       entry.before = undefined; // else a chain would keep all of itself in memory
     }
     const event: AttemptFinished = {

@@ -1,101 +1,31 @@
 // The shell of one run: feeds events to the scheduler in turns, carries out its commands, and sees
 // to it that log, journal and report follow in the same turn, off the path from one task to the
 // next. Decides nothing that the scheduler could decide.
-import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { crashPoint } from "../protocol/crash-points.ts";
 import { describeRun } from "../protocol/describe.ts";
-import type { Json } from "../protocol/json.ts";
-import type { RunSummary } from "../protocol/link.ts";
 import type { LogLevel } from "../protocol/log.ts";
 import type { CancelledBy, Failure, RunOutcome } from "../protocol/outcome.ts";
-import type { AttemptFactory } from "./attempt-factory.ts";
-import type { Capacity, Command, Instance } from "./core/events.ts";
+import type { Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { Executor, Orphan } from "./exec/attempt.ts";
-import type { HeldHandle } from "./exec/launcher/process.ts";
+import type { Orphan } from "./exec/attempt.ts";
 import { Flights } from "./flights.ts";
-import type { Gpus } from "./gpus.ts";
 import { Holding } from "./holding.ts";
-import type { Journal } from "./journal/journal.ts";
 import {
   type AttemptFinished,
   isForScheduler,
   type JournaledEvent,
   type KeptObject,
 } from "./journaled-event.ts";
-import type { RunLog } from "./log/run-log.ts";
-import type { RunOrphans } from "./orphans.ts";
-import type { RunChannel, RunObserver } from "./run-observer.ts";
-import { noFacts, type RunReport } from "./run-report.ts";
-import type { RunResults } from "./run-results.ts";
+import { LogFlush } from "./log-flush.ts";
+import { RunClosing } from "./run-closing.ts";
+import { RunFigures } from "./run-figures.ts";
+import type { RunHostOptions } from "./run-host-options.ts";
+import type { RunChannel } from "./run-observer.ts";
+import { noFacts } from "./run-report.ts";
 import { RunTelling } from "./run-telling.ts";
-import type { Mask } from "./secrets/mask.ts";
 import { readTaskMessage } from "./task-messages.ts";
 
-/** How a run has ended, for its receipt. */
-export interface RunEnd {
-  startedAt: number;
-  finishedAt: number;
-  outcome: RunOutcome;
-  summary: RunSummary;
-}
-
-export interface RunHostOptions {
-  run: string;
-  digest: string;
-  params: { [name: string]: Json };
-  state: RunState;
-  results: RunResults;
-  factory: AttemptFactory;
-  executor: Executor;
-  journal: Pick<Journal, "append" | "finishRun">;
-  log: RunLog;
-  report: RunReport;
-  observer: RunObserver;
-  capacity: Capacity;
-  gpus: Gpus;
-  /** Of a run with secrets. */
-  mask: Mask | undefined;
-  /** The run's working folder. */
-  work: string;
-  /** Unix milliseconds that never jump. */
-  now(): number;
-  random(): number;
-  /** Writes the journal; called at the end of each turn. False when it cannot be written now. */
-  commit(): boolean;
-  /** The same, and waits for what EDGEDAG_DURABILITY says. */
-  commitForGood(): boolean;
-  /** The log cannot be written, or (undefined) can again. */
-  logStuck(problem: string | undefined): void;
-  /** EDGEDAG_DURABILITY=power: a result counts only when it is on the disk, large ones too. */
-  keepsFilesFirst: boolean;
-  /** Bytes that went to the master since the agent's start; undefined without a master. */
-  sentBytes(): number | undefined;
-  /** Calls when all that was appended is kept. */
-  whenKept(told: () => void): void;
-  /**
-   * Signs what was run and writes it down, when the log is closed. What it gives puts it on record: in
-   * the same commit as the end. Absent: no receipts are made.
-   */
-  receipt: ((end: RunEnd) => Promise<() => void>) | undefined;
-  /** A receipt could not be made. */
-  onProblem(text: string): void;
-  /** What an earlier agent has left running, and what goes on of it. */
-  orphans: RunOrphans;
-  /** Processes of this run outlive this agent. */
-  holds: boolean;
-  /** File name of the store's socket. */
-  socket: string;
-  /** The run has its outcome and everything about it is in the journal. */
-  finished(outcome: RunOutcome, summary: RunSummary): void;
-  /** A bug of ours: the run cannot go on. */
-  broken(error: unknown): void;
-}
-
-/** Output without any event is written after this time at the latest. */
-const quietFlushMs = 10;
-/** How often, a second apart, a full or broken disk is asked to take the last lines of a run. */
-const lastTries = 5;
 /** Attempts that are handed over in one piece. */
 const sentAtOnce = 16;
 /** A longer timer of Node.js ends at once. */
@@ -106,29 +36,27 @@ export class RunHost {
   readonly #flights: Flights;
   readonly #holding: Holding;
   readonly #telling: RunTelling;
-  /** Ends of held processes: in the journal's buffer, not yet known to be in the log's files. */
-  #settled: HeldHandle[] = [];
+  readonly #flush: LogFlush;
+  readonly #closing: RunClosing;
   readonly #drained = Promise.withResolvers<void>();
   #inbox: JournaledEvent[] = [];
   #isScheduled = false;
   #channel: RunChannel | undefined;
   #cause: number | undefined;
   #wake: NodeJS.Timeout | undefined;
-  #quiet: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #startedAt: number;
-  readonly #sentBytesAtStart: number;
+  readonly #figures: RunFigures;
   #saidWrong = 0;
   #isBegun = false;
   #isHeldBack = false;
   #earlyCancel: CancelledBy | undefined;
   #isOver = false;
-  #isAbandoned = false;
 
   constructor(options: RunHostOptions) {
     this.#options = options;
     this.#startedAt = options.now();
-    this.#sentBytesAtStart = options.sentBytes() ?? 0;
+    this.#figures = new RunFigures(options.sentBytes);
     const { state, factory, executor, log, gpus, mask, work, now, random, holds } = options;
     const { report, observer } = options;
     this.#telling = new RunTelling({
@@ -139,6 +67,15 @@ export class RunHost {
       publish: (key, what) => this.#publish(key, what),
     });
     this.#holding = new Holding(options, () => log.position);
+    const { commit, logStuck, whenKept } = options;
+    this.#flush = new LogFlush({
+      log: options.log,
+      holding: this.#holding,
+      commit,
+      logStuck,
+      whenKept,
+    });
+    this.#closing = new RunClosing(options, this.#flush);
     this.#flights = new Flights({
       holding: this.#holding,
       holds,
@@ -149,6 +86,7 @@ export class RunHost {
       gpus,
       mask,
       work,
+      figures: this.#figures,
       now,
       random,
       post: (event) => this.#postKept(event),
@@ -311,9 +249,9 @@ export class RunHost {
   abandon(why?: string, { isLeft = false } = {}): void {
     if (why !== undefined) this.#options.log.agent("fatal", `a bug of edgedag ended it: ${why}`);
     this.#isOver = true;
-    this.#isAbandoned = true;
+    this.#closing.isAbandoned = true;
     clearTimeout(this.#wake);
-    clearTimeout(this.#quiet);
+    this.#flush.stop();
     clearTimeout(this.#deadline);
     clearTimeout(this.#heldUp);
     this.#flights.abandon({ isLeft });
@@ -387,6 +325,7 @@ export class RunHost {
   #turn(): void {
     const { journal, commit } = this.#options;
     const events: JournaledEvent[] = [];
+    const startedAt = performance.now();
     this.#cause = undefined;
     try {
       for (let event = this.#inbox.shift(); event !== undefined; event = this.#inbox.shift()) {
@@ -394,10 +333,10 @@ export class RunHost {
         this.#handle(event);
       }
       journal.append(this.run, events);
-      this.#settled.push(...this.#holding.takeSettled());
+      this.#flush.addSettled(this.#holding.takeSettled());
       if (!this.#isHeldUp()) this.#sendOff();
       crashPoint("agent.turn-flushed");
-      this.#flushLog();
+      this.#flush.now();
       crashPoint("agent.log-written");
       commit();
     } catch (error) {
@@ -405,6 +344,7 @@ export class RunHost {
       this.#options.broken(error);
     } finally {
       this.#isScheduled = false;
+      this.#figures.addTurn(performance.now() - startedAt);
     }
   }
 
@@ -420,7 +360,7 @@ export class RunHost {
   /** True while an attempt that may begin only once is not on record: nothing is sent off before. */
   #isHeldUp(): boolean {
     if (!this.#startsOnlyOnce) return false;
-    this.#flushLog();
+    this.#flush.now();
     if (this.#options.commitForGood()) {
       this.#startsOnlyOnce = false;
       return false;
@@ -536,46 +476,7 @@ export class RunHost {
   }
 
   #flushSoon(): void {
-    if (this.#isScheduled || this.#isOver) return;
-    this.#quiet ??= setTimeout(() => {
-      this.#quiet = undefined;
-      this.#flushLog();
-      this.#options.commit();
-    }, quietFlushMs);
-  }
-
-  #isLogStuck = false;
-
-  #flushLog(): void {
-    const flushed = this.#options.log.flush();
-    if (flushed.ok) {
-      if (this.#isLogStuck) this.#options.logStuck(undefined);
-      this.#isLogStuck = false;
-      this.#sayLogged();
-      return;
-    }
-    // Kept in memory and tried again with the next turn.
-    this.#isLogStuck = true;
-    const [problem] = flushed.diagnostics;
-    this.#options.logStuck(`${problem?.code}: ${problem?.message} (${problem?.remedy})`);
-    this.#quiet ??= setTimeout(() => this.#retryFlush(), 1000);
-  }
-
-  /** To the launchers of held processes; their ends only when the journal has them too. */
-  #sayLogged(): void {
-    this.#holding.logged();
-    if (this.#settled.length === 0) return;
-    const settled = this.#settled;
-    this.#settled = [];
-    this.#options.whenKept(() => {
-      for (const held of settled) held.forget();
-    });
-  }
-
-  #retryFlush(): void {
-    this.#quiet = undefined;
-    this.#flushLog();
-    this.#options.commit();
+    if (!this.#isScheduled && !this.#isOver) this.#flush.soon();
   }
 
   #armDeadline(): void {
@@ -601,15 +502,15 @@ export class RunHost {
       await nextTurn();
       await this.#options.report.settled();
       this.#isOver = true;
-      const summary = this.#summary();
-      const { log, journal, report, commit, whenKept, finished } = this.#options;
+      const { log, journal, report, commit, whenKept, finished, now } = this.#options;
+      const summary = this.#figures.summary(this.state, now() - this.#startedAt);
       log.agent("info", `run ${this.run} ${describeRun(outcome)} in ${summary.wallMs} ms`);
-      clearTimeout(this.#quiet);
-      await this.#writeLastLines();
-      if (this.#isAbandoned) return;
+      await this.#closing.writeLastLines();
+      if (this.#closing.isAbandoned) return;
       log.close();
-      const recordReceipt = await this.#writeReceipt(outcome, summary);
-      if (this.#isAbandoned) return;
+      const end = { startedAt: this.#startedAt, outcome, summary };
+      const recordReceipt = await this.#closing.writeReceipt(end, now);
+      if (this.#closing.isAbandoned) return;
       crashPoint("agent.run-finish");
       recordReceipt?.();
       report.runFinished(outcome, summary);
@@ -624,59 +525,4 @@ export class RunHost {
       this.#options.broken(error);
     }
   }
-
-  /** Without a receipt the run has ended all the same: what it did is not undone by a full disk. */
-  async #writeReceipt(outcome: RunOutcome, summary: RunSummary): Promise<(() => void) | undefined> {
-    const { receipt, now, onProblem } = this.#options;
-    if (receipt === undefined) return undefined;
-    const startedAt = this.#startedAt;
-    for (let tries = 1; !this.#isAbandoned; tries += 1) {
-      try {
-        return await receipt({ startedAt, finishedAt: now(), outcome, summary });
-      } catch (error) {
-        if (!(error instanceof Error) || !("syscall" in error)) throw error;
-        if (tries === lastTries) {
-          onProblem(`run ${this.run} has no receipt: ${error.message}`);
-          return undefined;
-        }
-      }
-      await delay(1000, undefined, { ref: false });
-    }
-    return undefined;
-  }
-
-  /** The disk gets some time; then the run ends, and the lines that it did not take are told as missing. */
-  async #writeLastLines(): Promise<void> {
-    for (let tries = 0; tries < lastTries && !this.#isAbandoned; tries += 1) {
-      this.#flushLog();
-      clearTimeout(this.#quiet);
-      this.#quiet = undefined;
-      if (!this.#isLogStuck) return;
-      await delay(1000, undefined, { ref: false });
-    }
-    this.#options.logStuck(undefined);
-  }
-
-  #summary(): RunSummary {
-    const sent = this.#options.sentBytes();
-    const { succeeded, failed, skipped, cancelled, attempts, total } = this.state.counts;
-    const p50 = this.#flights.gaps.at(0.5);
-    const p99 = this.#flights.gaps.at(0.99);
-    return {
-      tasks: total,
-      succeeded,
-      failed,
-      skipped,
-      cancelled,
-      attempts,
-      wallMs: Math.round(this.#options.now() - this.#startedAt),
-      ...(p50 === undefined ? {} : { interTaskP50Ms: round3(p50) }),
-      ...(p99 === undefined ? {} : { interTaskP99Ms: round3(p99) }),
-      ...(sent === undefined ? {} : { uplinkBytes: sent - this.#sentBytesAtStart }),
-    };
-  }
-}
-
-function round3(value: number): number {
-  return Math.round(value * 1000) / 1000;
 }

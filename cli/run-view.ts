@@ -99,6 +99,11 @@ export class RunView {
     if (p50 !== undefined && p99 !== undefined) {
       this.#line(`  from a task's end to the next one's start: median ${p50} ms, p99 ${p99} ms`);
     }
+    const { schedulerMs, overheadShare } = summary;
+    if (schedulerMs !== undefined && overheadShare !== undefined) {
+      const share = Number((overheadShare * 100).toPrecision(2));
+      this.#line(`  scheduler: ${formatMs(schedulerMs)}, ${share} % of all time`);
+    }
     if (summary.uplinkBytes !== undefined) {
       this.#line(`  sent to the master meanwhile: ${summary.uplinkBytes} bytes`);
     }

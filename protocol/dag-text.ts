@@ -66,6 +66,8 @@ async function parseYaml(
       uniqueKeys: false,
       prettyErrors: false,
       merge: true,
+      // What is wrong is told as a finding, not as a warning of the process.
+      logLevel: "error",
     });
     for (const error of [...document.errors, ...document.warnings]) {
       const message = `The text is no well-formed YAML at ${at(error.pos[0])}: ${error.message}.`;
@@ -74,7 +76,14 @@ async function parseYaml(
     if (!findings.isEmpty) return undefined;
     await findYamlDuplicates(document, at, findings);
     const value: unknown = document.toJS({ maxAliasCount: maxAliases });
-    return { value };
+    if (!holdsItself(value, new Set(), new Set())) return { value };
+    findings.add(
+      "E_DAG_SYNTAX",
+      "",
+      "The YAML text is refused: an alias stands within what its anchor names.",
+      "Set the anchor on a value that does not hold its own alias.",
+    );
+    return undefined;
   } catch (error) {
     // The parser throws for alias bombs (ReferenceError) and for absurd nesting (RangeError).
     const detail = error instanceof Error ? error.message : String(error);
@@ -87,6 +96,18 @@ async function parseYaml(
     );
     return undefined;
   }
+}
+
+/** `above`: the lists and mappings around the value; `known`: those that were looked at. */
+function holdsItself(value: unknown, above: Set<object>, known: Set<object>): boolean {
+  if (value === null || typeof value !== "object") return false;
+  if (above.has(value)) return true;
+  if (known.has(value)) return false;
+  known.add(value);
+  above.add(value);
+  const isFound = Object.values(value).some((member) => holdsItself(member, above, known));
+  above.delete(value);
+  return isFound;
 }
 
 function yamlRemedy(code: string): string {

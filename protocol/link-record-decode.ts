@@ -154,6 +154,14 @@ function readLine(from: JsonObject, parent: string, index: number, findings: Fin
   return line;
 }
 
+const measured = [
+  "interTaskP50Ms",
+  "interTaskP99Ms",
+  "schedulerMs",
+  "overheadShare",
+  "uplinkBytes",
+] as const;
+
 function readSummary(record: JsonObject, parent: string, findings: Findings): RunSummary {
   const at = `${parent}.summary`;
   const from = readObject(record, "summary", parent, findings);
@@ -166,7 +174,7 @@ function readSummary(record: JsonObject, parent: string, findings: Findings): Ru
     attempts: readCount(from, "attempts", at, findings),
     wallMs: readNumber(from, "wallMs", at, findings),
   };
-  for (const name of ["interTaskP50Ms", "interTaskP99Ms", "uplinkBytes"] as const) {
+  for (const name of measured) {
     if (from[name] !== undefined) summary[name] = readNumber(from, name, at, findings);
   }
   return summary;

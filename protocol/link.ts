@@ -109,6 +109,10 @@ export interface RunSummary {
   /** From a task's end to the start of its successor, milliseconds. */
   interTaskP50Ms?: number;
   interTaskP99Ms?: number;
+  /** The agent's main thread in this run's turns: decisions, starts and ends, log and journal. */
+  schedulerMs?: number;
+  /** Of the time of all attempts and the scheduler together, the scheduler's; 0 to 1. */
+  overheadShare?: number;
   /** Bytes that the node sent to its master while the run went on; absent without a master. */
   uplinkBytes?: number;
 }

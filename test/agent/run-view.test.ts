@@ -55,7 +55,7 @@ t.test("plain output is one line for what a person wants to know", (t) => {
   taskFinished?.("d", failed);
   view.finish(
     { kind: "failed", failed: ["b"] },
-    { ...summary, interTaskP50Ms: 0.1, interTaskP99Ms: 2 },
+    { ...summary, interTaskP50Ms: 0.1, interTaskP99Ms: 2, schedulerMs: 12, overheadShare: 0.014 },
   );
   t.strictSame(screen.text.split("\n"), [
     "weather: 3 tasks",
@@ -67,6 +67,7 @@ t.test("plain output is one line for what a person wants to know", (t) => {
     "✗ d: line one line [2J two",
     "✗ run failed: 1 of 3 tasks succeeded, 1 failed, 1 skipped, 2 attempts, 1 m 1 s",
     "  from a task's end to the next one's start: median 0.1 ms, p99 2 ms",
+    "  scheduler: 12 ms, 1.4 % of all time",
     "",
   ]);
   t.end();

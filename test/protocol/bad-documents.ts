@@ -24,6 +24,11 @@ export const badDocuments: BadDocument[] = [
   { name: "JSON that is broken", text: '{"dag": "d",', findings: ["E_DAG_SYNTAX "] },
   { name: "two documents", text: "dag: d\n---\ndag: e", findings: ["E_DAG_SYNTAX "] },
   { name: "an alias without anchor", text: "dag: *d", findings: ["E_DAG_SYNTAX "] },
+  {
+    name: "an alias within its own anchor",
+    text: "dag: d\ntasks: { a: &a { one: *a, two: *a } }",
+    findings: ["E_DAG_SYNTAX "],
+  },
   { name: "nothing", text: "", findings: ["E_DAG_TYPE "] },
   { name: "a list", text: "[1]", findings: ["E_DAG_TYPE "] },
   {
