@@ -20,7 +20,8 @@ export interface AgentLinkOptions {
   boot: string;
   capabilities: Capabilities;
   journal: Journal;
-  status: LinkStatus;
+  /** For heartbeats; asked for when one is due. */
+  status(): LinkStatus;
   /** Absent: this node runs none. */
   snippets: Snippets | undefined;
   say(level: LogLevel, text: string): void;
@@ -88,7 +89,7 @@ export function startLink(options: AgentLinkOptions): Link {
     {
       acked: (seq) => {
         report(journal.ack(seq));
-        link.notify(journal.outboxDepth());
+        link.setDepth(journal.outboxDepth());
         options.acked();
       },
       offered: ({ run, artifact, params = {} }) => {

@@ -188,12 +188,8 @@ export class Agent {
       hasReserve: config.master !== "",
       say: options.say,
       state: () => this.state,
-      beat: () => this.#tellLink(),
       sandboxes: () => this.#execution.isolation.current?.pools(),
-      committed: () => {
-        this.#link?.notify(this.#journal.outboxDepth());
-        this.#tellLink();
-      },
+      committed: () => this.#link?.notify(this.#journal.outboxDepth()),
       damaged: () => options.onDamaged?.(),
     });
     this.#journal.onSegmentDropping = (run, segment) => {
@@ -322,7 +318,6 @@ export class Agent {
   /** No new attempt from here on; resolves when nothing runs, or after `limitMs`. */
   async drain(limitMs: number): Promise<"drained" | "timed-out"> {
     this.#isDraining = true;
-    this.#tellLink();
     const done = this.#current?.host.drain() ?? Promise.resolve();
     const timeout = Promise.withResolvers<"timed-out">();
     const timer = setTimeout(() => timeout.resolve("timed-out"), Math.min(limitMs, longestTimerMs));
@@ -375,7 +370,7 @@ export class Agent {
       capabilities,
       boot: this.#journal.nodeBoot(),
       journal: this.#journal,
-      status: this.#status(),
+      status: () => this.#status(),
       // In the master's own process they come by a shorter way.
       snippets: this.#isSnippetsLinked ? this.#snippets : undefined,
       accept: (run, artifact, params) => this.accept(run, artifact, params, "gateway"),
@@ -493,7 +488,6 @@ export class Agent {
     const { host } = opened.value;
     this.#execution.warm(artifact.dag);
     this.#warmSandboxes(artifact.dag);
-    this.#tellLink();
     // Written again after a restart before the start (unpacking may have been cut short), and when
     // somebody has removed the working folder; else tasks may have changed the files.
     const isBegun = events.some((event) => event.type === "run-started");
@@ -558,7 +552,6 @@ export class Agent {
     this.#current = undefined;
     this.#options.onRunFinished?.(run, outcome, summary);
     current?.close();
-    this.#tellLink();
     this.#keeping.maintainSoon();
     this.#next();
   }
@@ -604,10 +597,6 @@ export class Agent {
     }
     const sandboxes = this.#execution.isolation.current?.pools();
     return { state: this.state, runs, ...(sandboxes === undefined ? {} : { sandboxes }) };
-  }
-
-  #tellLink(): void {
-    this.#link?.setStatus(this.#status());
   }
 }
 

@@ -20,8 +20,6 @@ export interface KeepingOptions {
   say(level: LogLevel, text: string): void;
   /** What the agent is doing, for the health file. */
   state(): Health["state"];
-  /** The health file is written: in the rhythm of heartbeats. */
-  beat(): void;
   sandboxes(): Health["sandboxes"];
   /** Everything that was buffered is in the journal. */
   committed(): void;
@@ -68,10 +66,7 @@ export class Keeping {
   /** Writes the health file now and with every heartbeat. */
   begin(): void {
     this.#writeHealth();
-    this.#health = setInterval(() => {
-      this.#writeHealth();
-      this.#options.beat();
-    }, this.#options.heartbeatMs);
+    this.#health = setInterval(() => this.#writeHealth(), this.#options.heartbeatMs);
     if (this.#options.hasReserve) setTimeout(() => void this.#fillReserve(), retryMs).unref();
   }
 

@@ -5,20 +5,25 @@ import type { OutboxReader } from "./outbox-reader.ts";
 
 export class Checkpoints {
   readonly #reader: OutboxReader;
+  readonly #paused: () => void;
   #timer: NodeJS.Timeout | undefined;
   #lastBytes = 0;
   #quietRounds = 0;
 
-  constructor(reader: OutboxReader) {
+  /** `paused`: nothing is written; `start` is to be called when something is again. */
+  constructor(reader: OutboxReader, paused: () => void) {
     this.#reader = reader;
+    this.#paused = paused;
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.round(), everyMs);
+    this.#quietRounds = 0;
+    this.#timer ??= setInterval(() => this.round(), everyMs);
   }
 
   stop(): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   /** One look at the WAL. */
@@ -34,6 +39,9 @@ export class Checkpoints {
       this.#reader.checkpoint("TRUNCATE");
     } else if (bytes > worthBytes && this.#quietRounds < quietRounds) {
       this.#reader.checkpoint("PASSIVE");
+    } else if (this.#quietRounds > quietRounds) {
+      this.stop();
+      this.#paused();
     }
   }
 }

@@ -1,5 +1,5 @@
-// Makes heartbeats. The thread sends them on its own clock; what the main thread last said about its
-// runs may be older, and `loopLagMs` then tells how much.
+// Makes heartbeats. The thread sends them on its own clock, and asks the main thread shortly before
+// what it is to say of its runs; what is said may be older, and `loopLagMs` then tells how much.
 import { loadavg } from "node:os";
 import type { AgentToMaster, NodeState, SandboxPool } from "../../protocol/link.ts";
 import type { SharedClock } from "./shared-clock.ts";
@@ -11,14 +11,15 @@ export interface LinkStatus {
   sandboxes?: SandboxPool[];
 }
 
-/** How often the main thread's timer says that its loop turns; a lag below it is none. */
-export const turnEveryMs = 250;
+/** A main thread that answers within this time is not late. */
+export const answerMs = 500;
 
+/** `unansweredMs`: for how long the main thread has not answered, and not turned either. */
 export function makeHeartbeat(
   status: LinkStatus,
   clock: SharedClock,
+  unansweredMs: number,
 ): Extract<AgentToMaster, { type: "heartbeat" }> {
-  const lag = clock.sinceTurnMs() - turnEveryMs;
   return {
     type: "heartbeat",
     state: status.state,
@@ -27,8 +28,7 @@ export function makeHeartbeat(
     load: Math.round((loadavg()[0] ?? 0) * 100) / 100,
     rssBytes: process.memoryUsage.rss(),
     outbox: clock.outboxDepth,
-    // Timers are late by some milliseconds on any loop.
-    loopLagMs: lag > turnEveryMs ? lag : 0,
+    loopLagMs: unansweredMs,
     sentBytes: clock.sentBytes,
   };
 }

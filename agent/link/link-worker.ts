@@ -7,11 +7,12 @@ import type { AgentToMaster } from "../../protocol/link.ts";
 import { linkVersion } from "../../protocol/link.ts";
 import { decodeMasterToAgent } from "../../protocol/link-decode.ts";
 import { journalPath } from "../../protocol/state-paths.ts";
+import { Asking } from "./asking.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { ConnectRace } from "./connect-race.ts";
 import { Connection } from "./connection.ts";
 import { EarlyLane } from "./early-lane.ts";
-import { type LinkStatus, makeHeartbeat } from "./heartbeat.ts";
+import { makeHeartbeat } from "./heartbeat.ts";
 import { KeyKeeper } from "./key-keeper.ts";
 import { DamagedRow, OutboxReader } from "./outbox-reader.ts";
 import { RecordSource } from "./record-source.ts";
@@ -33,7 +34,7 @@ export class LinkWorker {
   readonly #checkpoints: Checkpoints;
   readonly #session: Session;
   readonly #window: ShipWindow;
-  #status: LinkStatus;
+  readonly #asking: Asking;
   #race: ConnectRace | undefined;
   #connection: Connection | undefined;
   #shipper: Shipper | undefined;
@@ -55,11 +56,11 @@ export class LinkWorker {
   constructor(data: ThreadData, port: MessagePort) {
     this.#data = data;
     this.#port = port;
-    this.#status = data.status;
     this.#clock = new SharedClock(data.shared);
+    this.#asking = new Asking(data.status, this.#clock, () => this.#tell({ type: "ask" }));
     this.#reader = new OutboxReader(journalPath(data.stateDir));
     this.#acked = this.#reader.bounds().acked;
-    this.#checkpoints = new Checkpoints(this.#reader);
+    this.#checkpoints = new Checkpoints(this.#reader, () => this.#clock.wantWake());
     this.#session = new Session({ heartbeatMs: data.heartbeatMs, backoff: data.backoff });
     this.#window = new ShipWindow(data.window);
     this.#keys = new KeyKeeper({
@@ -81,10 +82,11 @@ export class LinkWorker {
   #receive(message: ToThread): void {
     switch (message.type) {
       case "wake":
+        this.#checkpoints.start();
         this.#pumpSoon();
         break;
       case "status":
-        this.#status = message.status;
+        this.#asking.answered(message.status);
         break;
       case "answer":
         this.#send(message.message);
@@ -136,11 +138,13 @@ export class LinkWorker {
         break;
       case "beat":
         this.#settle();
-        this.#send(makeHeartbeat(this.#status, this.#clock));
+        this.#send(makeHeartbeat(this.#asking.status, this.#clock, this.#asking.unansweredMs()));
+        this.#asking.before(this.#session.heartbeatMs);
         this.#connection?.ping();
         this.#keys.rotate();
         break;
       case "drop":
+        this.#asking.stop();
         this.#settle();
         this.#race?.drop();
         this.#connection?.drop();
@@ -169,6 +173,7 @@ export class LinkWorker {
   }
 
   #connect(): void {
+    this.#asking.now();
     const { url, token, tlsCa, tlsCert, tlsKey } = this.#data;
     this.#settled = { bytes: 0, frames: 0 };
     try {
@@ -230,7 +235,7 @@ export class LinkWorker {
       labels,
       firstHeldSeq,
       nextSeq,
-      runs: Object.keys(this.#status.runs),
+      runs: Object.keys(this.#asking.status.runs),
       wantsRuns,
       ...(identity === undefined ? {} : { identity }),
       ...(snippetSlots === 0 ? {} : { snippetSlots }),
@@ -457,6 +462,7 @@ export class LinkWorker {
     }
     this.#closing = "closed";
     this.#handle({ type: "closed" });
+    this.#asking.stop();
     clearTimeout(this.#sessionTimer);
     clearTimeout(this.#pumpTimer);
     clearTimeout(this.#budgetTimer);

@@ -7,18 +7,20 @@ import type { MasterToAgent, RefusalCode, SnippetOrder } from "../../protocol/li
 import { runIdPattern } from "../../protocol/state-paths.ts";
 import { defaultBackoff } from "./backoff.ts";
 import { defaultRace } from "./connect-race.ts";
-import { type LinkStatus, turnEveryMs } from "./heartbeat.ts";
+import type { LinkStatus } from "./heartbeat.ts";
 import { SharedClock } from "./shared-clock.ts";
 import { defaultWindow } from "./ship-window.ts";
 import type { FromThread, RunAnswer, ThreadData, ToThread } from "./thread-messages.ts";
-
 import { noBudget } from "./uplink-budget.ts";
 
 export type { LinkStatus } from "./heartbeat.ts";
 
 /** `url` is ws:// or wss:// with the path; heartbeats follow the master's word after `welcome`. */
-export type LinkOptions = Omit<ThreadData, "shared" | DefaultedRules> &
-  Partial<Pick<ThreadData, DefaultedRules>>;
+export type LinkOptions = Omit<ThreadData, "shared" | "status" | DefaultedRules> &
+  Partial<Pick<ThreadData, DefaultedRules>> & {
+    /** Asked for when a heartbeat is due or a connection is made. */
+    status(): LinkStatus;
+  };
 type DefaultedRules = "backoff" | "race" | "window" | "keyRotationMs" | "uplink" | "compress";
 
 export interface LinkEvents {
@@ -45,17 +47,16 @@ export interface LinkEvents {
 }
 
 export class Link {
-  readonly #data: ThreadData;
+  readonly #data: Omit<ThreadData, "status">;
   readonly #events: LinkEvents;
   readonly #clock: SharedClock;
-  readonly #turnTimer: NodeJS.Timeout;
   #worker: Worker | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
-  #status: LinkStatus;
-  #statusSent = true;
+  readonly #status: () => LinkStatus;
   #closed: { promise: Promise<number>; resolve(unsent: number): void } | undefined;
 
   private constructor(options: LinkOptions, events: LinkEvents) {
+    const { status, ...data } = options;
     this.#data = {
       backoff: defaultBackoff,
       race: defaultRace,
@@ -63,13 +64,12 @@ export class Link {
       keyRotationMs: 0,
       uplink: noBudget,
       compress: true,
-      ...options,
+      ...data,
       shared: SharedClock.create(),
     };
     this.#events = events;
-    this.#status = options.status;
+    this.#status = status;
     this.#clock = new SharedClock(this.#data.shared);
-    this.#turnTimer = setInterval(() => this.#turn(), turnEveryMs).unref();
     this.#startThread();
   }
 
@@ -87,15 +87,14 @@ export class Link {
     }
   }
 
+  /** Rows are acknowledged: nothing new is to be sent. */
+  setDepth(outboxDepth: number): void {
+    this.#clock.outboxDepth = outboxDepth;
+  }
+
   /** Bytes that went to the master since the start, on all connections. */
   get sentBytes(): number {
     return this.#clock.sentBytes;
-  }
-
-  /** For the next heartbeat. Cheap: sent to the thread a few times a second at most. */
-  setStatus(status: LinkStatus): void {
-    this.#status = status;
-    this.#statusSent = false;
   }
 
   /** Answer to an offer. Not kept: the master offers again when the connection was lost. */
@@ -119,7 +118,7 @@ export class Link {
       if (this.#worker === undefined) {
         this.#ended(this.#clock.outboxDepth);
       } else {
-        this.#sendStatus();
+        this.#answer();
         this.#post({ type: "close", flushMs: options.flushMs });
       }
     }
@@ -127,7 +126,7 @@ export class Link {
   }
 
   #startThread(): void {
-    const data = { ...this.#data, status: this.#status };
+    const data = { ...this.#data, status: this.#status() };
     // In a bundle the thread's file is built beside this one.
     const isBundled = !import.meta.url.endsWith(".ts");
     const worker = new Worker(
@@ -161,6 +160,9 @@ export class Link {
     switch (message.type) {
       case "acked":
         this.#events.acked(message.seq);
+        break;
+      case "ask":
+        this.#answer();
         break;
       case "connected":
         this.#events.connected(message.acked, message.hasSnippets);
@@ -227,16 +229,9 @@ export class Link {
     }
   }
 
-  #turn(): void {
+  #answer(): void {
     this.#clock.turned();
-    this.#sendStatus();
-  }
-
-  #sendStatus(): void {
-    if (!this.#statusSent) {
-      this.#statusSent = true;
-      this.#post({ type: "status", status: this.#status });
-    }
+    this.#post({ type: "status", status: this.#status() });
   }
 
   #post(message: ToThread): void {
@@ -249,7 +244,6 @@ export class Link {
   }
 
   #ended(unsent: number): void {
-    clearInterval(this.#turnTimer);
     this.#closed?.resolve(unsent);
   }
 }

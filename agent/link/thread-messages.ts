@@ -47,6 +47,7 @@ export type RunAnswer =
 export type ToThread =
   /** Rows were committed after the thread had asked to be woken. */
   | { type: "wake" }
+  /** The answer to `ask`. */
   | { type: "status"; status: LinkStatus }
   | { type: "answer"; message: RunAnswer }
   /** Rows have new numbers. */
@@ -58,6 +59,8 @@ export type FromThread =
   | { type: "disconnected"; detail: string; retryInMs: number }
   | { type: "refused"; code: RefusalCode; detail: string; remedy: string; retryInMs: number }
   | { type: "acked"; seq: number }
+  /** A heartbeat is due, or a connection is being made: what is there to say? */
+  | { type: "ask" }
   | {
       type: "passed";
       message: PassedMessage;

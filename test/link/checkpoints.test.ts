@@ -13,7 +13,10 @@ t.test("the WAL stays small without a checkpoint by the writer", async (t) => {
   }
   const journal = opened.value;
   const reader = new OutboxReader(journalPath(stateDir));
-  const checkpoints = new Checkpoints(reader);
+  let paused = 0;
+  const checkpoints = new Checkpoints(reader, () => {
+    paused += 1;
+  });
   const walBytes = () => statSync(`${journalPath(stateDir)}-wal`).size;
   journal.beginRun("r", { digest: "d", startedAt: 0 });
   const turns = (count: number) => {
@@ -34,6 +37,8 @@ t.test("the WAL stays small without a checkpoint by the writer", async (t) => {
     checkpoints.round();
   }
   t.equal(walBytes(), 0, "and cut when it is quiet");
+  for (let i = 0; i < 7; i++) checkpoints.round();
+  t.ok(paused > 0, "then nobody looks any more, until something is written");
   turns(1);
   t.equal(journal.openRuns()[0]?.events.length, 501);
   reader.close();

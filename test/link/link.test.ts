@@ -357,7 +357,7 @@ t.test("offers, cancels and drains reach the agent, and its answers the master",
     [{ run: "no:folder", code: "E_RUN_ID" }],
     "an id that is no name of a folder is refused",
   );
-  rig.link.setStatus({ state: "draining", runs: {} });
+  rig.status = { state: "draining", runs: {} };
   await master.until(() => master.heartbeats().some((beat) => beat.state === "draining"));
   await rig.end();
   await master.stop();

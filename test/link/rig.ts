@@ -1,5 +1,6 @@
 // An agent's half of the link for tests: a journal, a link, and what the link has said.
 import { Journal } from "../../agent/journal/journal.ts";
+import type { LinkStatus } from "../../agent/link/heartbeat.ts";
 import { Link, type LinkEvents, type LinkOptions } from "../../agent/link/link.ts";
 
 export interface Said {
@@ -11,6 +12,7 @@ export class LinkRig {
   readonly journal: Journal;
   readonly link: Link;
   readonly said: Said[] = [];
+  status: LinkStatus = { state: "idle", runs: { r: { done: 0, total: 1, running: 1 } } };
   #waiting: { done(): boolean; resolve(): void }[] = [];
   #ended = false;
 
@@ -46,7 +48,7 @@ export class LinkRig {
         heartbeatMs: 200,
         stateDir,
         backoff: { firstMs: 10, maxMs: 50, slowMs: 300 },
-        status: { state: "idle", runs: { r: { done: 0, total: 1, running: 1 } } },
+        status: () => this.status,
         ...more,
       },
       this.#events(),

@@ -248,7 +248,7 @@ test("a frame that is no deflate, or that would become too large, is refused", a
 test("an idle node sends at most 150 bytes a heartbeat, framing included", async (t) => {
   const master = await FakeMaster.start({ heartbeatMs: 50 });
   t.teardown(() => master.stop());
-  const { rig, proxy } = await over(t, master.url, { status: { state: "idle", runs: {} } });
+  const { rig, proxy } = await over(t, master.url, { status: () => ({ state: "idle", runs: {} }) });
   await rig.until(() => rig.heard("connected").length > 0);
   await master.until(() => master.heartbeats().length >= 3);
   // Also the answers to pings and what the sockets add, whatever it is: bytes on the wire.

@@ -112,7 +112,7 @@ export class BoxPool<W = undefined> {
 
   async #close(): Promise<void> {
     clearTimeout(this.#wake);
-    clearInterval(this.#sweep);
+    clearTimeout(this.#sweep);
     const error = new BoxError("the agent is closing its sandboxes", "Start it again.");
     for (const pool of this.#pools.values()) pool.close(error);
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
@@ -262,11 +262,15 @@ export class BoxPool<W = undefined> {
     return waitMs;
   }
 
+  /** Only while something may become too old: an idle agent sleeps. */
   #startSweep(): void {
     const { cleanUpMs, idleMs } = this.#options.settings;
-    this.#sweep ??= setInterval(() => {
+    if (![...this.#pools.values()].some((pool) => pool.isKept)) return;
+    this.#sweep ??= setTimeout(() => {
+      this.#sweep = undefined;
       const now = performance.now();
       for (const pool of this.#pools.values()) pool.sweep(now, idleMs);
+      this.#startSweep();
       this.#plan();
     }, cleanUpMs).unref();
   }

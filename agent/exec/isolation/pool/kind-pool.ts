@@ -129,6 +129,11 @@ export class KindPool<W> {
     this.#start((gone) => this.#options.makeAhead(gone));
   }
 
+  /** Something waits, or is to wait: it may become too old. */
+  get isKept(): boolean {
+    return this.#ready.length > 0 || this.#target > 0;
+  }
+
   /** Throws away what is too old, and everything when nobody has asked for `idleMs`. */
   sweep(now: number, idleMs: number): void {
     if (now - this.#wantedAt > idleMs) this.#target = 0;
