@@ -7,17 +7,23 @@ const exec = promisify(execFile);
 
 /** Gives the path of the program. */
 export function compileBaseline(folder: string): string {
-  const path = join(folder, "spawn-c");
-  execFileSync("cc", ["-O2", "-o", path, join(import.meta.dirname, "spawn-c.c")]);
+  return compile(folder, "spawn-c");
+}
+
+/** A program of this folder, as it is built into `folder`. */
+export function compile(folder: string, name: string): string {
+  const path = join(folder, name);
+  execFileSync("cc", ["-O2", "-o", path, join(import.meta.dirname, `${name}.c`)]);
   return path;
 }
 
-/** Milliseconds a task. */
+/** Milliseconds a task. `argv`: /bin/true unless told. */
 export async function spawnInC(
   path: string,
-  { count, inFlight }: { count: number; inFlight: number },
+  of: { count: number; inFlight: number; argv?: readonly string[] },
 ): Promise<number> {
+  const { count, inFlight, argv = ["/bin/true"] } = of;
   const env = { PATH: "/usr/bin:/bin" };
-  const { stdout } = await exec(path, [String(count), String(inFlight), "/bin/true"], { env });
+  const { stdout } = await exec(path, [String(count), String(inFlight), ...argv], { env });
   return Number(JSON.parse(stdout).msPerTask);
 }

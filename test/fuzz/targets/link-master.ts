@@ -84,7 +84,14 @@ export async function open(): Promise<Target> {
         : mutateLines(input, random, other),
     async run(input) {
       if (input[0] === rawMark) await rawFrames(port, input.subarray(1));
-      else await talk(master.url, input.toString("utf8").split("\n").slice(0, 40));
+      else {
+        const lines = input.toString("utf8").split("\n").slice(0, 40);
+        await talk(master.url, lines).catch((error: unknown) => {
+          throw error instanceof Broken && errors.length > 0
+            ? new Broken(`${error.message}; the master says: ${errors[0]}`)
+            : error;
+        });
+      }
       must(errors.length === 0, `the master says: ${errors[0]}`);
     },
     async check() {
