@@ -28,13 +28,14 @@ export interface AgentParts {
 
 /** Fails with E_STATE_* diagnostics, E_RUNTIME_DIR, or what is wrong with keys. */
 export async function openParts(options: AgentOptions): Promise<Result<AgentParts>> {
-  const { config, say } = options;
+  const { config, say, isOneOff = false } = options;
   const gate = await openGate(config);
   if (!gate.ok) return gate;
   const journal = Journal.open({
     stateDir: config.stateDir,
     durability: config.durability,
     ship: config.master !== "",
+    isOneOff,
     onProblem: (problem) => say("warn", problem.message),
   });
   if (!journal.ok) return journal;
@@ -43,7 +44,6 @@ export async function openParts(options: AgentOptions): Promise<Result<AgentPart
     journal.value.close();
     return receipts;
   }
-  const { isOneOff = false } = options;
   const prefix = outsidePrefix(config.stateDir, isOneOff);
   const adopts = config.orphans === "adopt" && !isOneOff;
   const runtimeDir = makeRuntimeDir(config.runtimeDir, prefix, { isKept: adopts });
@@ -57,6 +57,11 @@ export async function openParts(options: AgentOptions): Promise<Result<AgentPart
     pythonPath: pythonSdkPath(options.root),
   });
   const orphans = await Orphans.find({ stateDir: config.stateDir, adopts, say });
+  const storeHost = await StoreHost.start({
+    onFault: (detail, isFatal) => say(isFatal ? "error" : "warn", `store: ${detail}`),
+  });
+  // A run is sure to come: the thread gets ready while the launcher does.
+  if (isOneOff) storeHost.begin();
   const execution = await startExecution({
     config,
     isOneOff,
@@ -68,13 +73,11 @@ export async function openParts(options: AgentOptions): Promise<Result<AgentPart
   });
   if (!execution.ok) {
     await orphans.leave();
+    await storeHost.close();
     journal.value.close();
     rmSync(runtimeDir.value, { recursive: true, force: true });
     return execution;
   }
-  const storeHost = await StoreHost.start({
-    onFault: (detail, isFatal) => say(isFatal ? "error" : "warn", `store: ${detail}`),
-  });
   const value = {
     journal: journal.value,
     gate: gate.value,

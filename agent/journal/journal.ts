@@ -30,6 +30,8 @@ export interface JournalOptions {
   durability: "process" | "power";
   /** False when no master is configured: nothing is kept for one, and `record` returns 0. */
   ship: boolean;
+  /** Nothing goes on from it after a loss of power. */
+  isOneOff?: boolean;
   /** Most bytes of the database file; absent: as large as the disk allows. */
   limitBytes?: number;
   /** Finished runs whose folders stay for `edgedag logs`; default 50. */

@@ -11,6 +11,8 @@ import { readWal } from "./wal-check.ts";
 export interface SoundOptions {
   stateDir: string;
   ship: boolean;
+  durability: "process" | "power";
+  isOneOff?: boolean;
   limitBytes?: number;
 }
 
@@ -21,9 +23,10 @@ export interface OpenedDatabase {
 
 /** Opens the database, or a new one with what is sound in it. Throws what cannot be helped. */
 export function openSound(path: string, options: SoundOptions): OpenedDatabase {
-  const { stateDir, limitBytes, ship } = options;
+  const { stateDir, limitBytes, ship, durability, isOneOff = false } = options;
   const how: DatabaseOptions = {
     checkpointElsewhere: ship,
+    syncs: ship || durability === "power" || !isOneOff,
     ...(limitBytes === undefined ? {} : { limitBytes }),
   };
   const wal = readWal(path);

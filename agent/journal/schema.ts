@@ -5,6 +5,8 @@ import { DatabaseSync } from "node:sqlite";
 export interface DatabaseOptions {
   /** True when the link thread checkpoints, so that the agent's commits never do. */
   checkpointElsewhere: boolean;
+  /** False: a loss of power may take all of it. */
+  syncs: boolean;
   /** Most bytes of the database file; commits beyond it fail with E_STATE_FULL. */
   limitBytes?: number;
 }
@@ -44,9 +46,9 @@ export function openDatabase(path: string, options: DatabaseOptions): DatabaseSy
   // The link thread may hold the write lock for moments while it restarts a large WAL.
   const database = new DatabaseSync(path, { timeout: 5_000 });
   try {
-    database.exec("PRAGMA journal_mode = WAL");
     // Commits never sync: with EDGEDAG_DURABILITY=power the journal does, off the main thread.
-    database.exec("PRAGMA synchronous = NORMAL");
+    database.exec(`PRAGMA synchronous = ${options.syncs ? "NORMAL" : "OFF"}`);
+    database.exec("PRAGMA journal_mode = WAL");
     database.exec(`PRAGMA wal_autocheckpoint = ${options.checkpointElsewhere ? 0 : 4_000}`);
     migrate(database);
     if (options.limitBytes !== undefined) {
@@ -69,9 +71,7 @@ function migrate(database: DatabaseSync): void {
   if (version > migrations.length) {
     throw new NewerSchema(`schema ${version}, this release knows ${migrations.length}`);
   }
-  for (const [at, sql] of migrations.entries()) {
-    if (at >= version) {
-      database.exec(`BEGIN; ${sql} PRAGMA user_version = ${at + 1}; COMMIT`);
-    }
-  }
+  if (version === migrations.length) return;
+  const steps = migrations.slice(version).join("\n");
+  database.exec(`BEGIN; ${steps} PRAGMA user_version = ${migrations.length}; COMMIT`);
 }

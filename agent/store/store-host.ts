@@ -69,7 +69,7 @@ export class StoreHost {
   #takenBytes = 0;
   #isClosing = false;
 
-  /** Costs nothing: the thread starts with the first keyspace. */
+  /** Costs nothing: the thread starts with the first keyspace, or with `begin`. */
   static async start(options: StoreHostOptions = {}): Promise<StoreHost> {
     return new StoreHost(options);
   }
@@ -111,6 +111,11 @@ export class StoreHost {
         return closed.promise;
       },
     };
+  }
+
+  /** Starts the thread ahead of the first keyspace. */
+  begin(): void {
+    this.#worker ??= this.#startWorker();
   }
 
   /** Ends the thread and with it every keyspace. */

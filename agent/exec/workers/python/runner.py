@@ -54,6 +54,8 @@ class Worker:
         self.last_flush = 0.0
         # The result of the call that ends, when it is a text: it may be kept as it is.
         self.long_text = None
+        # Its JSON text, where that is large and simple.
+        self.pieces = None
         self.run = None
         self.cwd = None
         # The call that said last what is called, and what was found for it; None: not looked up.
@@ -161,9 +163,11 @@ class Worker:
             if kind is not dict and result is not None and hasattr(result, "__await__"):
                 result = _await(result)
             if not self.forked:
-                text = self.results.text(result)
                 if kind is str:
                     self.long_text = result
+                    self.pieces = self.results.pieces(result)
+                if self.pieces is None:
+                    text = self.results.text(result)
             # What the result holds may write when it goes: that must come before the mark.
             result = None
         except SystemExit as exit:
@@ -176,6 +180,7 @@ class Worker:
         _package.call = None
         self._finish(call_id, entry, text, code, failure, started_at, seconds)
         self.long_text = None
+        self.pieces = None
 
     def _skip(self, call, call_id):
         self._take(call)
@@ -220,8 +225,10 @@ class Worker:
             answer = self._failed(failure)
         elif code is not None and code != 0:
             answer = '"ok":false,"reason":"exit-code","code":%d' % code
+        elif self.pieces is not None:
+            answer = self._large(call_id, self.pieces)
         elif len(text) > 16384 and len(text.encode("utf-8", "backslashreplace")) > 65536:
-            answer = self._large(call_id, text)
+            answer = self._large(call_id, (text.encode("utf-8", "backslashreplace"),))
         else:
             answer = '"ok":true,"result":%s' % text
             self.kept.add(call_id, text)
@@ -313,20 +320,21 @@ class Worker:
                 self.page.sent()
         self.last_flush = perf_counter()
 
-    def _large(self, call_id, text):
-        data = text.encode("utf-8", "backslashreplace")
+    def _large(self, call_id, pieces):
         folder = self.environment.get("EDGEDAG_SHM")
         if folder is None:
             return self._failed(self.values.NotJson(
-                "the result has %d bytes, and EDGEDAG_SHM names no folder for it" % len(data)))
+                "the result has %d bytes, and EDGEDAG_SHM names no folder for it"
+                % sum(map(len, pieces))))
         try:
-            path = self.values.write_file(folder, "%d-%d.json" % (os.getpid(), call_id), data)
+            name = "%d-%d.json" % (os.getpid(), call_id)
+            path, size = self.values.write_file(folder, name, pieces)
         except OSError as error:
             return self._failed(self.values.NotJson(
                 "the result of %d bytes cannot be written to %s: %s; return less, or write a file"
-                " and return its path" % (len(data), folder, error.strerror)))
+                " and return its path" % (sum(map(len, pieces)), folder, error.strerror)))
         self.kept.add_file(call_id, path, self.long_text)
-        return '"ok":true,"resultFile":%s,"sizeBytes":%d' % (self.results.text(path), len(data))
+        return '"ok":true,"resultFile":%s,"sizeBytes":%d' % (self.results.text(path), size)
 
     def _failed(self, error):
         from edgedag_worker import failures

@@ -143,11 +143,8 @@ class Results:
             return "null"
         if kind is int:
             return int.__repr__(value)
-        if kind is str and len(value) > LONG_TEXT and value.isascii():
-            # Looking for what must be escaped is three times faster than the encoder.
-            raw = value.encode()
-            if len(raw.translate(None, _ESCAPED)) == len(raw):
-                return '"%s"' % value
+        if kind is str and len(value) > LONG_TEXT and _plain_bytes(value) is not None:
+            return '"%s"' % value
         try:
             text = "".join(self._encode(value, 0))
         except (TypeError, ValueError, RecursionError, OverflowError):
@@ -158,6 +155,23 @@ class Results:
             if bad is not None:
                 raise NotJson(bad)
         return text
+
+
+    def pieces(self, value):
+        """The JSON text of a long text in pieces, without a copy, or None: it is not as simple."""
+        if type(value) is not str or len(value) <= INLINE_BYTES:
+            return None
+        raw = _plain_bytes(value)
+        return None if raw is None else (b'"', raw, b'"')
+
+
+def _plain_bytes(value):
+    """The text as JSON has it between its quotes, or None: something must be escaped."""
+    if not value.isascii():
+        return None
+    # Looking for what must be escaped is three times faster than the encoder.
+    raw = value.encode()
+    return raw if len(raw.translate(None, _ESCAPED)) == len(raw) else None
 
 
 def _bad_key(value):
@@ -228,14 +242,19 @@ def _remedy(value):
     return "return numbers, strings, lists and dicts"
 
 
-def write_file(folder, name, data):
-    """Writes `data` to `folder/name` so that a reader sees all of it or nothing; returns the path."""
+def write_file(folder, name, pieces):
+    """Writes them to `folder/name` so that a reader sees all or nothing; returns path and size."""
     path = os.path.join(folder, name)
     temporary = path + ".part"
-    with open(temporary, "wb") as file:
-        file.write(data)
+    size = 0
+    with open(temporary, "wb", buffering=0) as file:
+        for piece in pieces:
+            size += len(piece)
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[file.write(rest) :]
     os.rename(temporary, path)
-    return path
+    return path, size
 
 
 __all__ = ["INLINE_BYTES", "Kept", "NotJson", "Results", "decode", "decoder", "write_file"]
