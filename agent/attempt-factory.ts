@@ -7,16 +7,13 @@ import type { Failure } from "../protocol/outcome.ts";
 import { secretSet } from "../protocol/secret-set.ts";
 import {
   type Evaluation,
-  evaluate,
-  evaluateShell,
   evaluateText,
-  isTruthy,
   type ResultPath,
   type TemplateScope,
 } from "../protocol/template.ts";
 import { Problem } from "../protocol/template-filters.ts";
 import { evaluateValue } from "../protocol/template-value.ts";
-import { AttemptScope, type ItemValue } from "./attempt-scope.ts";
+import { AttemptValues, worldProblem } from "./attempt-values.ts";
 import type { Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
 import type { AttemptSpec } from "./exec/attempt.ts";
@@ -29,7 +26,7 @@ import { ResultGone, type RunResults } from "./run-results.ts";
 import { outputFiles } from "./sandbox-outputs.ts";
 import { needsSandbox, planSandbox, type SandboxSettings } from "./sandbox-plan.ts";
 import { type GivenSecrets, type RunSecrets, writeSecretFiles } from "./secrets/run-secrets.ts";
-import { planTask, type TaskPlan } from "./task-plan.ts";
+import type { TaskPlan } from "./task-plan.ts";
 
 /** Inputs up to this many bytes go into the environment, larger ones into a file. */
 const inlineInputsBytes = 16 * 1024;
@@ -56,11 +53,8 @@ export type Made =
 
 export class AttemptFactory {
   readonly #options: FactoryOptions;
-  readonly #plans: (TaskPlan | undefined)[] = [];
-  readonly #items = new Map<Instance, Json[]>();
+  readonly #values: AttemptValues;
   readonly #paths = new Map<string, string>();
-  /** Sources of each task's needs, from the document's edges; made when first asked for. */
-  #needs: Map<string, string[]> | undefined;
   /** Of processes and, since a call's environment is all that a worker keeps, of functions. */
   readonly #processEnv: Readonly<Record<string, string>>;
   /** As workers take them. */
@@ -68,6 +62,7 @@ export class AttemptFactory {
 
   constructor(options: FactoryOptions) {
     this.#options = options;
+    this.#values = new AttemptValues(options);
     this.#callParams = escapeRefs(options.params);
     const { run, folders, state, storeSocket, storeUrl } = options;
     const own = {
@@ -83,58 +78,25 @@ export class AttemptFactory {
   }
 
   plan(instance: Instance): TaskPlan {
-    const index = this.#options.state.taskIndexOf(instance);
-    let plan = this.#plans[index];
-    if (plan === undefined) {
-      plan = planTask(this.#options.state.taskOf(instance));
-      this.#plans[index] = plan;
-    }
-    return plan;
+    return this.#values.plan(instance);
   }
 
   /** All conditions of `when`, in order; the first that is false decides. */
   evaluateWhen(instance: Instance): Evaluation<boolean> {
     try {
-      return this.#evaluateWhen(instance);
+      return this.#values.evaluateWhen(instance);
     } catch (error) {
       return { ok: false, detail: worldProblem(error) };
     }
-  }
-
-  #evaluateWhen(instance: Instance): Evaluation<boolean> {
-    const scope = this.#scope(instance);
-    for (const template of this.plan(instance).when) {
-      const value = evaluate(template, scope);
-      if (!value.ok) return value;
-      if (!isTruthy(value.value)) return { ok: true, value: false };
-    }
-    return { ok: true, value: true };
   }
 
   /** The items of a fan-out. The same results give the same items, so a replay may ask again. */
   evaluateMap(instance: Instance): Evaluation<Json[]> {
     try {
-      return this.#evaluateMap(instance);
+      return this.#values.evaluateMap(instance);
     } catch (error) {
       return { ok: false, detail: worldProblem(error) };
     }
-  }
-
-  #evaluateMap(instance: Instance): Evaluation<Json[]> {
-    const known = this.#items.get(instance);
-    if (known !== undefined) return { ok: true, value: known };
-    const { map } = this.#options.state.taskOf(instance);
-    const { map: template } = this.plan(instance);
-    const value: Evaluation<Json> =
-      template === undefined
-        ? { ok: true, value: (map as Json[] | undefined) ?? [] } // no template: a literal list
-        : evaluate(template, this.#scope(instance));
-    if (!value.ok) return value;
-    if (!Array.isArray(value.value)) {
-      return { ok: false, detail: "`map` must give a list" };
-    }
-    this.#items.set(instance, value.value);
-    return { ok: true, value: value.value };
   }
 
   /**
@@ -164,7 +126,7 @@ export class AttemptFactory {
   ): Made {
     const { state } = this.#options;
     const task = state.taskOf(instance);
-    const scope = this.#scope(instance, attempt);
+    const scope = this.#values.scope(instance, attempt);
     const { run } = task;
     const given = this.#options.secrets?.of(task);
     if (typeof given === "string") return cannotGive(given);
@@ -174,11 +136,11 @@ export class AttemptFactory {
     if (run.kind === "python" || run.kind === "node") {
       return this.#makeCall({ instance, attempt, scope, behind, gpus, given });
     }
-    const env = this.#taskEnv(instance, scope, gpus);
+    const env = this.#values.taskEnv(instance, scope, gpus);
     if (!env.ok) return badTemplate(env.detail);
-    const stdin = this.#stdin(instance, scope);
+    const stdin = this.#values.stdin(instance, scope);
     if (!stdin.ok) return badTemplate(stdin.detail);
-    const argv = this.#argv(instance, scope);
+    const argv = this.#values.argv(instance, scope);
     if (!argv.ok) return badTemplate(argv.detail);
     const key = `${state.keyOf(instance)}#${attempt}`;
     const { folders } = this.#options;
@@ -258,7 +220,7 @@ export class AttemptFactory {
       problem ??= value;
       return null;
     };
-    const env = this.#taskEnv(instance, scope, gpus);
+    const env = this.#values.taskEnv(instance, scope, gpus);
     if (!env.ok) return badTemplate(env.detail);
     const args =
       plan.args === undefined
@@ -267,7 +229,7 @@ export class AttemptFactory {
     if (args !== undefined && !args.ok) return badTemplate(args.detail);
     if (problem !== undefined) return badTemplate(problem.detail);
     const needs: { [task: string]: Json } = {};
-    for (const needed of this.#needsOf(instance)) {
+    for (const needed of this.#values.needsOf(instance)) {
       const flying = behind?.(needed);
       if (flying !== undefined) {
         needs[needed] = refToNeed(flying.id);
@@ -280,7 +242,7 @@ export class AttemptFactory {
       needs[needed] = result === undefined || result === null ? { outcome } : { outcome, result };
     }
     const inputs: { [name: string]: Json } = { params: this.#callParams, needs };
-    const item = this.#itemValue(instance);
+    const item = this.#values.itemValue(instance);
     if ("item" in item) {
       inputs.item = escapeRefs(item.item);
       inputs.index = item.index;
@@ -338,13 +300,13 @@ export class AttemptFactory {
     const { run, state, folders, sandbox } = this.#options;
     const task = state.taskOf(instance);
     const plan = this.plan(instance);
-    const env = this.#taskEnv(instance, scope, gpus);
+    const env = this.#values.taskEnv(instance, scope, gpus);
     if (!env.ok) return badTemplate(env.detail);
-    const argv = this.#argv(instance, scope);
+    const argv = this.#values.argv(instance, scope);
     if (!argv.ok) return badTemplate(argv.detail);
     const args = plan.args === undefined ? undefined : evaluateValue(plan.args, scope);
     if (args !== undefined && !args.ok) return badTemplate(args.detail);
-    const stdin = this.#stdin(instance, scope);
+    const stdin = this.#values.stdin(instance, scope);
     if (!stdin.ok) return badTemplate(stdin.detail);
     const inputs: [string, string][] = [];
     for (const [path, template] of plan.inputs) {
@@ -366,7 +328,7 @@ export class AttemptFactory {
         env: env.value,
         stdin: stdin.value,
         files: this.#sandboxFiles(instance, inputs),
-        inputs: this.#inputs(instance),
+        inputs: this.#values.inputs(instance),
         mounts: mounts.value,
         secrets: given,
       },
@@ -387,7 +349,7 @@ export class AttemptFactory {
   #sandboxFiles(instance: Instance, inputs: readonly [string, string][]): InputFile[] {
     const { state, folders, sandbox } = this.#options;
     const files = new Map(sandbox.files.map((file) => [file.path, file]));
-    for (const needed of this.#needsOf(instance)) {
+    for (const needed of this.#values.needsOf(instance)) {
       const { outputs = [] } = state.graph.tasks[state.graph.indexOf.get(needed) ?? -1] ?? {};
       for (const path of outputFiles(folders.work, outputs)) {
         files.set(path, { path, content: { copyOf: join(folders.work, path) } });
@@ -397,107 +359,15 @@ export class AttemptFactory {
     return [...files.values()];
   }
 
-  #stdin(
-    instance: Instance,
-    scope: TemplateScope,
-  ): { ok: true; value: string | undefined } | { ok: false; detail: string } {
-    const { stdin } = this.plan(instance);
-    return stdin === undefined ? { ok: true, value: undefined } : evaluateText(stdin, scope);
-  }
-
-  #argv(instance: Instance, scope: TemplateScope): Evaluation<string[]> {
-    const { argv = [], script } = this.plan(instance);
-    if (script !== undefined) {
-      const text = evaluateShell(script, scope);
-      return text.ok ? { ok: true, value: ["/bin/sh", "-c", text.value] } : text;
-    }
-    const words: string[] = [];
-    for (const template of argv) {
-      const word = evaluateText(template, scope);
-      if (!word.ok) return word;
-      words.push(word.value);
-    }
-    return { ok: true, value: words };
-  }
-
-  #taskEnv(
-    instance: Instance,
-    scope: TemplateScope,
-    gpus: string | undefined,
-  ): Evaluation<{ [name: string]: string }> {
-    const { env } = this.plan(instance);
-    if (env.length === 0 && gpus === undefined) return noEnv;
-    const entries: [string, string][] = gpus === undefined ? [] : [["CUDA_VISIBLE_DEVICES", gpus]];
-    for (const [name, template] of env) {
-      const value = evaluateText(template, scope);
-      if (!value.ok) return { ok: false, detail: `env.${name}: ${value.detail}` };
-      entries.push([name, value.value]);
-    }
-    return { ok: true, value: Object.fromEntries(entries) };
-  }
-
-  #scope(instance: Instance, attempt?: number): TemplateScope {
-    return new AttemptScope(this.#options, { instance, attempt }, this.#itemOf);
-  }
-
-  readonly #itemOf = (instance: Instance) => this.#itemValue(instance);
-
-  #itemValue(instance: Instance): ItemValue | Record<string, never> {
-    const item = this.#options.state.itemOf(instance);
-    if (item === undefined) return {};
-    const items = this.evaluateMap(item.parent);
-    // They were there before: what they were made of is gone since a restart.
-    if (!items.ok) throw new ResultGone(`the items of the fan-out are gone: ${items.detail}`);
-    return { item: items.value[item.index] ?? null, index: item.index };
-  }
-
-  #needsOf(instance: Instance): readonly string[] {
-    const { document, graph } = this.#options.state;
-    if (this.#needs === undefined) {
-      this.#needs = new Map();
-      for (const { source, target } of document.edges) {
-        const needs = this.#needs.get(target);
-        if (needs === undefined) this.#needs.set(target, [source]);
-        else needs.push(source);
-      }
-    }
-    const id = graph.ids[this.#options.state.taskIndexOf(instance)] ?? "";
-    return this.#needs.get(id) ?? [];
-  }
-
-  /** What the SDK finds. */
-  #inputs(instance: Instance): { [name: string]: Json } {
-    const { state, results, params } = this.#options;
-    const needs: { [task: string]: { outcome: string; result?: Json } } = {};
-    for (const needed of this.#needsOf(instance)) {
-      const index = state.graph.indexOf.get(needed) ?? -1;
-      const finished = state.stateOf(index);
-      const outcome = finished.id === "finished" ? finished.outcome.kind : "unknown";
-      const result = results.valueOf(index);
-      needs[needed] = result === null ? { outcome } : { outcome, result };
-    }
-    return { params, needs, ...this.#itemValue(instance) };
-  }
-
-  /** The same for programs. */
+  /** What the SDK finds, for programs. */
   #inputsEnv(instance: Instance, key: string): Record<string, string> {
     const { folders } = this.#options;
-    const text = JSON.stringify(this.#inputs(instance));
+    const text = JSON.stringify(this.#values.inputs(instance));
     if (Buffer.byteLength(text) <= inlineInputsBytes) return { EDGEDAG_INPUTS: text };
     const path = join(folders.shm, `${key}.inputs`);
     writeFileSync(path, text, { mode: 0o600 });
     return { EDGEDAG_INPUTS_FILE: path };
   }
-}
-
-const noEnv: Evaluation<{ [name: string]: string }> = { ok: true, value: {} };
-
-/** What the host or the data did; anything else is a bug of ours and goes on up. */
-function worldProblem(error: unknown): string {
-  if (error instanceof ResultGone) return error.message;
-  if (error instanceof RangeError) return "a value is nested too deeply or is too large";
-  if (error instanceof Error && "syscall" in error) return error.message;
-  throw error;
 }
 
 function cannotGive(detail: string): Made {
