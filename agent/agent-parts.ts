@@ -59,9 +59,8 @@ export async function openParts(options: AgentOptions): Promise<Result<AgentPart
   const orphans = await Orphans.find({ stateDir: config.stateDir, adopts, say });
   const storeHost = await StoreHost.start({
     onFault: (detail, isFatal) => say(isFatal ? "error" : "warn", `store: ${detail}`),
+    thread: options.storeThread,
   });
-  // A run is sure to come: the thread gets ready while the launcher does.
-  if (isOneOff) storeHost.begin();
   const execution = await startExecution({
     config,
     isOneOff,

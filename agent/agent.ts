@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Worker } from "node:worker_threads";
 import type { DagArtifact } from "../protocol/artifact.ts";
 import { artifactDigest } from "../protocol/canonical.ts";
 import { crashPoint } from "../protocol/crash-points.ts";
@@ -49,6 +50,8 @@ export interface AgentOptions {
   version: string;
   /** Nobody will go on with this state: what a crash leaves outside of it is nobody's. */
   isOneOff?: boolean;
+  /** The store's, where it was started before. */
+  storeThread?: Worker;
   hostEnv: Readonly<Record<string, string | undefined>>;
   /** The agent's own lines, as pino takes them. */
   say(level: LogLevel, text: string, fields?: Record<string, unknown>): void;

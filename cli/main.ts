@@ -43,8 +43,10 @@ async function main(argv: readonly string[]): Promise<number> {
     .action(async (dag: string, options) => {
       const params = readParams(options.param);
       if (!params.ok) return program.error(params.message, { exitCode: exitCodes.usage });
+      const { startStoreThread } = await import("../agent/store/start-thread.ts");
+      const store = env.EDGEDAG_STORE_URL ? {} : { storeThread: startStoreThread() };
       const { run } = await import("./run.ts");
-      code = await run(dag, { ...options, params: params.value, env }, io);
+      code = await run(dag, { ...options, ...store, params: params.value, env }, io);
     });
   program
     .command("agent")
@@ -161,23 +163,16 @@ async function main(argv: readonly string[]): Promise<number> {
       const { config } = await import("./config.ts");
       code = config({ ...options, env }, io);
     });
-  const { addSigningCommands } = await import("./signing/commands.ts");
-  addSigningCommands(program, {
-    env,
-    io,
-    ended: (exitCode) => {
+  // They bring along what others do not need.
+  if (!program.commands.some((command) => command.name() === argv[0])) {
+    const ended = (exitCode: number) => {
       code = exitCode;
-    },
-  });
-  const { addClientCommands } = await import("./client-commands.ts");
-  addClientCommands(program, {
-    env,
-    io,
-    param,
-    ended: (exitCode) => {
-      code = exitCode;
-    },
-  });
+    };
+    const { addSigningCommands } = await import("./signing/commands.ts");
+    addSigningCommands(program, { env, io, ended });
+    const { addClientCommands } = await import("./client-commands.ts");
+    addClientCommands(program, { env, io, param, ended });
+  }
 
   try {
     await program.parseAsync(argv, { from: "user" });
@@ -215,8 +210,9 @@ async function withDotenv(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
 }
 
 try {
-  // Everything is closed by now; a handle of a library that is left must not keep the process.
-  process.exitCode = await main(process.argv.slice(2));
+  // Everything is closed by now; a handle of a library that is left must not keep the process, and
+  // taking V8's heap down would cost milliseconds.
+  process.exit(await main(process.argv.slice(2)));
 } catch (error) {
   const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`edgedag: a bug of edgedag, please report it: ${story}\n`);

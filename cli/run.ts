@@ -2,6 +2,7 @@
 // people), the summary at the end, the exit code by the outcome.
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { Worker } from "node:worker_threads";
 import { Agent } from "../agent/agent.ts";
 import type { Config } from "../agent/config.ts";
 import { StateLock } from "../agent/journal/state-lock.ts";
@@ -35,6 +36,8 @@ export interface RunOptions {
   slots?: number;
   json: boolean;
   quiet: boolean;
+  /** Of the store, getting ready meanwhile. */
+  storeThread?: Worker;
   env: Readonly<Record<string, string | undefined>>;
 }
 
@@ -52,6 +55,8 @@ export async function run(
     return await runUntilEnd(path, options, { ...io, signals });
   } finally {
     signals.stop();
+    // Where no agent has come to have it.
+    await options.storeThread?.terminate();
   }
 }
 
@@ -79,6 +84,7 @@ async function runUntilEnd(
     root,
     version: versionOf(root),
     isOneOff: options.state === undefined,
+    ...(options.storeThread === undefined ? {} : { storeThread: options.storeThread }),
     hostEnv: options.env,
     say: (level, text) => {
       if (level !== "info" && level !== "debug" && level !== "trace") io.stderr.write(`${text}\n`);

@@ -60,10 +60,18 @@ export function readId(from: JsonObject, key: string, at: string, findings: Find
 }
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
+/**
+ * No further from 0 than 2^53: a whole number beyond it is an integer for SQLite, too, which then
+ * cannot be read back as a number.
+ */
+export function isStorable(value: unknown): value is number {
+  return typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+}
+
 export function readNumber(from: JsonObject, key: string, at: string, findings: Findings): number {
   const value = from[key];
-  if (typeof value === "number" && Number.isFinite(value)) return value;
-  findings.field(at, key, "must be a number");
+  if (isStorable(value)) return value;
+  findings.field(at, key, "must be a number between -2^53 and 2^53");
   return 0;
 }
 

@@ -3,6 +3,7 @@
 import {
   type Findings,
   isObject,
+  isStorable,
   type JsonObject,
   readNumber,
   readString,
@@ -169,8 +170,8 @@ export function readFacts(from: JsonObject, key: string, at: string, findings: F
   for (const name of numericFacts) {
     const fact = value[name];
     if (fact === undefined) continue;
-    if (typeof fact === "number" && Number.isFinite(fact)) facts[name] = fact;
-    else findings.add(`${at}.${key}.${name}`, "must be a number");
+    if (isStorable(fact)) facts[name] = fact;
+    else findings.add(`${at}.${key}.${name}`, "must be a number between -2^53 and 2^53");
   }
   const here = `${at}.${key}`;
   if (value.signal !== undefined) facts.signal = readString(value, "signal", here, findings);

@@ -1,6 +1,8 @@
 // Makes dist/: the command and its threads as few files without node_modules, for devices and
 // images. Each entry stands in dist/ itself, where the code looks for it (see install-paths.ts).
-import { cpSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 
@@ -10,7 +12,7 @@ rmSync(out, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
   entryPoints: {
-    edgedag: "cli/main.ts",
+    edgedag: "cli/start.ts",
     executor: "library/create-executor.ts",
     "policy-thread": "master/policy/javascript-thread.ts",
     "store-thread": "agent/store/store-thread.ts",
@@ -50,3 +52,13 @@ cpSync(join(root, "master", "dashboard"), join(out, "dashboard"), { recursive: t
 for (const file of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
   cpSync(join(root, "node_modules", "swagger-ui-dist", file), join(out, "docs", file));
 }
+
+// What V8 makes of it is kept beside it: see cli/start.ts. One run loads most of what devices load.
+const folder = mkdtempSync(join(tmpdir(), "edgedag-bundle-"));
+const document = join(folder, "dag.json");
+writeFileSync(document, JSON.stringify({ dag: "first", tasks: { only: { command: ["true"] } } }));
+execFileSync(process.execPath, [join(out, "edgedag.mjs"), "run", document, "--quiet"], {
+  env: { PATH: process.env.PATH, XDG_STATE_HOME: folder },
+  stdio: ["ignore", "ignore", "inherit"],
+});
+rmSync(folder, { recursive: true });

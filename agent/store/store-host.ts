@@ -1,7 +1,8 @@
 // The main thread's side of the store: starts the thread when the first run opens a keyspace,
 // hands publications over in batches, and must never block or be blocked by the thread.
 
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { startStoreThread } from "./start-thread.ts";
 import type { FromStore, ToStore } from "./store-messages.ts";
 
 /** Longest path of a Unix socket on Linux, in bytes, without its final zero. */
@@ -17,6 +18,8 @@ export interface StoreHostOptions {
    * 14 MiB instead of 80 ms and 36 MiB, of type stripping. A bundle needs none.
    */
   compileCacheFolder?: string;
+  /** One that was started before; it ends with this. */
+  thread?: Worker | undefined;
 }
 
 export interface RunStoreOptions {
@@ -69,13 +72,14 @@ export class StoreHost {
   #takenBytes = 0;
   #isClosing = false;
 
-  /** Costs nothing: the thread starts with the first keyspace, or with `begin`. */
+  /** Costs nothing: the thread starts with the first keyspace. */
   static async start(options: StoreHostOptions = {}): Promise<StoreHost> {
     return new StoreHost(options);
   }
 
   private constructor(options: StoreHostOptions) {
     this.#options = options;
+    if (options.thread !== undefined) this.#worker = this.#adopt(options.thread);
   }
 
   /**
@@ -113,11 +117,6 @@ export class StoreHost {
     };
   }
 
-  /** Starts the thread ahead of the first keyspace. */
-  begin(): void {
-    this.#worker ??= this.#startWorker();
-  }
-
   /** Ends the thread and with it every keyspace. */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -149,15 +148,10 @@ export class StoreHost {
   }
 
   #startWorker(): Worker {
-    // In a bundle the thread's file is built beside this one.
-    const extension = import.meta.url.endsWith(".ts") ? "ts" : "mjs";
-    const { compileCacheFolder } = this.#options;
-    const worker = new Worker(new URL(`./store-thread.${extension}`, import.meta.url), {
-      name: "store",
-      env: compileCacheFolder === undefined ? {} : { NODE_COMPILE_CACHE: compileCacheFolder },
-      execArgv: [],
-      argv: [],
-    });
+    return this.#adopt(startStoreThread(this.#options.compileCacheFolder));
+  }
+
+  #adopt(worker: Worker): Worker {
     worker.on("message", (message: FromStore) => this.#receive(message));
     worker.on("error", (error: unknown) => {
       const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);

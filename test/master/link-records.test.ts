@@ -127,6 +127,17 @@ t.test("numbers inside a frame must follow each other", async (t) => {
   t.equal(await agent.closed(), 4004);
 });
 
+t.test("a number that the database could not give back is refused", async (t) => {
+  await using master = await testMaster();
+  for (const wrong of [2 ** 53, 1.8e16, -1e300]) {
+    const { agent } = await ScriptedAgent.join(master.url, helloOf("n1"));
+    await using _ = agent;
+    agent.records({ ...runStarted(1, "r1"), time: wrong });
+    t.equal((await agent.next("refused")).code, "bad-message", String(wrong));
+  }
+  t.equal((await master.get("/api/runs")).status, 200);
+});
+
 t.test("records of a run that another node has are dropped, with an event", async (t) => {
   await using master = await testMaster();
   const one = await ScriptedAgent.join(master.url, helloOf("n1"));
