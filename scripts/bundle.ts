@@ -57,8 +57,12 @@ for (const file of ["swagger-ui.css", "swagger-ui-bundle.js"]) {
 const folder = mkdtempSync(join(tmpdir(), "edgedag-bundle-"));
 const document = join(folder, "dag.json");
 writeFileSync(document, JSON.stringify({ dag: "first", tasks: { only: { command: ["true"] } } }));
-execFileSync(process.execPath, [join(out, "edgedag.mjs"), "run", document, "--quiet"], {
-  env: { PATH: process.env.PATH, XDG_STATE_HOME: folder },
-  stdio: ["ignore", "ignore", "inherit"],
-});
+execFileSync(
+  process.execPath,
+  ["--disable-warning=ExperimentalWarning", join(out, "edgedag.mjs"), "run", document, "--quiet"],
+  {
+    env: { PATH: process.env.PATH, XDG_STATE_HOME: folder },
+    stdio: ["ignore", "ignore", "inherit"],
+  },
+);
 rmSync(folder, { recursive: true });
