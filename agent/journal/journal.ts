@@ -12,7 +12,7 @@ import type { LogGap, LogPointer, ObjectPointer, UnnumberedRecord } from "../../
 import type { RunOutcome } from "../../protocol/outcome.ts";
 import { journalPath, runDir, runObjectsDir } from "../../protocol/state-paths.ts";
 import { findDamage, isOutboxRowSound } from "./examine.ts";
-import { LogDrop } from "./log-drop.ts";
+import { LogRoom } from "./log-room.ts";
 import { type OpenedDatabase, openError, openSound } from "./open-sound.ts";
 import { type LogPosition, Outbox } from "./outbox.ts";
 import { closeState } from "./private-state.ts";
@@ -61,11 +61,7 @@ export class Journal {
   onSyncFailed: ((problem: string | undefined) => void) | undefined;
   #boot: string | undefined;
   #ackTarget: number;
-  #drop: LogDrop | undefined;
-  /** Segments whose files are gone: what points to them becomes gaps before anything else is dropped. */
-  readonly #gone: { run: string; segment: number }[] = [];
-  #databaseBytes = 0;
-  #turnsSinceLook = turnsPerLook;
+  readonly #room: LogRoom;
   /** The last step left acknowledged rows behind. */
   #ackBacklog = true;
 
@@ -76,6 +72,10 @@ export class Journal {
     this.#database = database;
     this.recovery = recovery;
     this.#outbox = new Outbox(database);
+    this.#room = new LogRoom(database, this.#outbox, {
+      dropping: (run, segment) => this.onSegmentDropping?.(run, segment),
+      dropped: (run, segment) => this.onSegmentDropped?.(run, segment),
+    });
     this.#ackTarget = this.#outbox.acked;
     this.#runs = new RunTable(database, (run, at) => this.#outbox.seeLogPosition(run, at));
     this.#signatures = new SignatureTable(database);
@@ -285,7 +285,7 @@ export class Journal {
     });
     if (result.ok) {
       this.#outbox.renumberedWritten(acked, shift);
-      this.#drop = undefined; // begun again with the new numbers
+      this.#room.restart();
       this.#ackTarget = acked;
     }
     return result;
@@ -347,23 +347,17 @@ export class Journal {
 
   /** Bytes that are kept because the master has not acknowledged them, the database itself included. */
   get outboxBytes(): number {
-    if (this.#turnsSinceLook++ >= turnsPerLook) {
-      this.#turnsSinceLook = 0;
-      const get = (what: string) =>
-        Number(this.#database.prepare(`PRAGMA ${what}`).get()?.[what] ?? 0);
-      this.#databaseBytes = (get("page_count") - get("freelist_count")) * get("page_size");
-    }
-    return this.#outbox.heldBytes + this.#databaseBytes;
+    return this.#room.bytes;
   }
 
   /** The segment's file is gone, though the master has not all of it. */
   segmentGone(run: string, segment: number): void {
-    this.#gone.push({ run, segment });
+    this.#room.segmentGone(run, segment);
   }
 
   /** A segment is to be dropped whatever the limit: its file is gone, or it was begun. */
   get mustDrop(): boolean {
-    return this.#gone.length > 0 || this.#drop !== undefined;
+    return this.#room.mustDrop;
   }
 
   /**
@@ -374,36 +368,18 @@ export class Journal {
   dropOldestLog({ onlyDue = false } = {}): Result<{ lines: number; bytes: number; run: string }> {
     const committed = this.commit();
     if (!committed.ok) return committed;
-    const drop = this.#drop ?? this.#nextDrop(onlyDue);
-    this.#drop = drop;
+    const drop = this.#room.current(onlyDue);
     if (drop === undefined) return { ok: true, value: { lines: 0, bytes: 0, run: "" } };
     let dropped = { lines: 0, bytes: 0, isDone: false };
     const result = this.#transact(() => {
       dropped = drop.step(rowsPerStep);
     });
     if (!result.ok) {
-      this.#drop = undefined; // begun again from the segment's first row
+      this.#room.restart();
       return result;
     }
-    const { run, segment } = drop.held;
-    if (dropped.isDone) {
-      this.#drop = undefined;
-      this.#turnsSinceLook = turnsPerLook;
-      this.#outbox.forgetSegment(drop.held);
-      this.onSegmentDropped?.(run, segment);
-    }
-    return { ok: true, value: { lines: dropped.lines, bytes: dropped.bytes, run } };
-  }
-
-  #nextDrop(onlyDue: boolean): LogDrop | undefined {
-    for (let gone = this.#gone.shift(); gone !== undefined; gone = this.#gone.shift()) {
-      const held = this.#outbox.segmentOf(gone.run, gone.segment);
-      if (held !== undefined) return new LogDrop(this.#database, held);
-    }
-    const held = onlyDue ? undefined : this.#outbox.oldestSegment();
-    if (held === undefined) return undefined;
-    this.onSegmentDropping?.(held.run, held.segment);
-    return new LogDrop(this.#database, held);
+    if (dropped.isDone) this.#room.done(drop);
+    return { ok: true, value: { lines: dropped.lines, bytes: dropped.bytes, run: drop.held.run } };
   }
 
   nextSeq(): number {
@@ -561,7 +537,6 @@ function syncNames(folder: string): void {
 
 const syncRemedy = "Check the disk; it is written again and nothing counts as finished before.";
 const rowsPerStep = 256;
-const turnsPerLook = 64;
 const done: Result<null> = Object.freeze({ ok: true, value: null });
 
 function isSqliteError(error: unknown): boolean {

@@ -64,10 +64,10 @@ class Loader:
 
     def _change_run(self, run):
         # Two runs may have different files under one module name, so the modules go with the run.
-        folders = [os.path.join(name, "") for name in self._folders or ()]
-        for name, module in list(sys.modules.items()):
+        folders = tuple(os.path.join(name, "") for name in self._folders or ())
+        for name, module in list(sys.modules.items()) if folders else ():
             path = getattr(module, "__file__", None)
-            if isinstance(path, str) and any(path.startswith(folder) for folder in folders):
+            if isinstance(path, str) and path.startswith(folders):
                 del sys.modules[name]
         for name in self._modules.values():
             sys.modules.pop(name.__name__, None)
