@@ -29,6 +29,7 @@ const allRows = [
   "launcher",
   "worker-roundtrip",
   "scheduler",
+  "where",
   "isolation",
   "service",
 ];
