@@ -7,7 +7,7 @@ import type { Report } from "./engine/report.ts";
 import { runTarget } from "./run-target.ts";
 import { targets } from "./targets.ts";
 
-const seconds = Number(process.env.EDGEDAG_FUZZ_SECONDS ?? 5);
+const seconds = Number(process.env.EDGEDAG_FUZZ_SECONDS ?? 30);
 /** New ones are for scripts/fuzz: here a failure should be of the change that is tested. */
 const seed = Number(process.env.EDGEDAG_FUZZ_SEED ?? 1);
 const names = Object.keys(targets);
