@@ -247,13 +247,16 @@ export class AttemptFactory {
       inputs.item = escapeRefs(item.item);
       inputs.index = item.index;
     }
-    const key = `${state.keyOf(instance)}#${attempt}`;
-    const secret = given === undefined ? undefined : writeSecretFiles(given, folders.shm, key);
+    const taskKey = state.keyOf(instance);
+    const secret =
+      given === undefined
+        ? undefined
+        : writeSecretFiles(given, folders.shm, `${taskKey}#${attempt}`);
     if (typeof secret === "string") return cannotGive(secret);
     const hasOwn = plan.env.length > 0 || gpus !== undefined || secret !== undefined;
     const { kind: runtime } = task.run;
     const call: CallSpec = {
-      task: state.keyOf(instance),
+      task: taskKey,
       attempt,
       run,
       file: "file" in task.run ? this.#pathOf(task.run.file) : undefined,

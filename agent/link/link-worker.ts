@@ -392,10 +392,14 @@ export class LinkWorker {
 
   /** Commits come by the thousand: a short wait makes frames of them, and one fsync. */
   #pumpSoon(): void {
-    this.#pumpTimer ??= setTimeout(() => {
-      this.#pumpTimer = undefined;
-      this.#pump();
-    }, gatherMs);
+    const isBusy = (this.#shipper?.lastCount ?? 0) >= busyRecords;
+    this.#pumpTimer ??= setTimeout(
+      () => {
+        this.#pumpTimer = undefined;
+        this.#pump();
+      },
+      isBusy ? busyGatherMs : gatherMs,
+    );
   }
 
   #send(message: AgentToMaster): void {
@@ -479,5 +483,8 @@ export class LinkWorker {
 }
 
 const gatherMs = 20;
+/** After a frame of so many records it waits longer: each frame costs a millisecond. */
+const busyRecords = 32;
+const busyGatherMs = 50;
 const retryMs = 1_000;
 const goodbyeMs = 1_000;

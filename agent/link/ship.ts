@@ -13,11 +13,17 @@ export class Shipper {
   /** Absent: the master takes none. */
   readonly #early: EarlyLane | undefined;
   #isBehind = false;
+  #lastCount = 0;
 
   constructor(source: RecordSource, window: ShipWindow, early?: EarlyLane) {
     this.#source = source;
     this.#window = window;
     this.#early = early;
+  }
+
+  /** Records of the frame before. */
+  get lastCount(): number {
+    return this.#lastCount;
   }
 
   /** False: the frame before held all that there was, and nothing stands behind anything. */
@@ -70,6 +76,7 @@ export class Shipper {
       return (wasBehind ? undefined : this.#nextEarly(limitBytes)) ?? "full";
     }
     this.#window.sent(lastSeq, bytes, now);
+    this.#lastCount = texts.length;
     return { frame: `{"type":"records","records":[${texts.join(",")}]}` };
   }
 
