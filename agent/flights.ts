@@ -38,8 +38,8 @@ export interface FlightsOptions {
   now(): number;
   random(): number;
   post(event: JournaledEvent): void;
-  /** It runs now. */
-  started(task: string, attempt: number): void;
+  /** It runs now, or (`isOver`) has run: its end follows at once. */
+  started(task: string, attempt: number, isOver: boolean): void;
   /** It has written something. */
   wrote(): void;
 }
@@ -54,8 +54,8 @@ export class Flights {
 
   readonly #keeper: FlightKeeper = {
     // Not when it is sent off: it may wait behind others, and come back without having begun.
-    started: ({ instance, number }) =>
-      this.#options.started(this.#options.state.keyOf(instance), number),
+    started: ({ instance, number }, isOver) =>
+      this.#options.started(this.#options.state.keyOf(instance), number, isOver),
     output: (entry, stream, bytes) => {
       const { state, log, wrote } = this.#options;
       entry[stream] ??= this.#output(log.stream(state.keyOf(entry.instance), entry.number, stream));

@@ -16,7 +16,8 @@ export interface Output {
 
 /** Is told what becomes of an attempt. */
 export interface FlightKeeper {
-  started(entry: InFlight): void;
+  /** `isOver`: its end follows at once. */
+  started(entry: InFlight, isOver: boolean): void;
   output(entry: InFlight, stream: "stdout" | "stderr", bytes: Buffer): void;
   ended(entry: InFlight, end: AttemptEnd | "returned"): void;
 }
@@ -58,8 +59,8 @@ export class InFlight implements AttemptListener {
     this.cause = cause;
   }
 
-  started(): void {
-    this.#keeper.started(this);
+  started({ isOver }: { isOver?: boolean }): void {
+    this.#keeper.started(this, isOver === true);
   }
 
   output(stream: "stdout" | "stderr", bytes: Buffer): void {

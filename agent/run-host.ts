@@ -90,8 +90,8 @@ export class RunHost {
       now,
       random,
       post: (event) => this.#postKept(event),
-      started: (task, attempt) => {
-        if (!this.#isOver) this.#telling.attemptStarted(task, attempt);
+      started: (task, attempt, isOver) => {
+        if (!this.#isOver) this.#telling.attemptStarted(task, attempt, isOver);
       },
       wrote: () => this.#flushSoon(),
     });

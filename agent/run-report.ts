@@ -103,19 +103,21 @@ export class RunReport {
     end: AttemptEnd,
   ): void {
     if (!this.#options.ships) return;
-    const key = `${task}#${attempt}`;
-    this.#started.delete(key);
-    this.#live.delete(key);
-    const progress = this.#progress.get(key);
-    if (progress !== undefined) {
-      clearTimeout(progress.late);
-      this.#progress.delete(key);
-    }
+    if (this.#live.size > 0) this.#forget(`${task}#${attempt}`);
     const { outcome, facts, result } = end;
     const record: AttemptRecord = { type: "attempt-finished", task, attempt, outcome, facts };
     if (result !== undefined) record.result = result;
     if (isFinal) record.final = true;
     this.#record(record);
+  }
+
+  #forget(key: string): void {
+    this.#live.delete(key);
+    this.#started.delete(key);
+    const progress = this.#progress.get(key);
+    if (progress === undefined) return;
+    clearTimeout(progress.late);
+    this.#progress.delete(key);
   }
 
   /** A task that ends without an attempt of its own. */

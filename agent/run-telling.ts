@@ -27,9 +27,10 @@ export class RunTelling {
     this.#options = options;
   }
 
-  attemptStarted(task: string, attempt: number): void {
+  /** `isOver`: its end is told next, and the master learns of both by that. */
+  attemptStarted(task: string, attempt: number, isOver: boolean): void {
     const { report, observer, publish } = this.#options;
-    report.attemptStarted(task, attempt);
+    if (!isOver) report.attemptStarted(task, attempt);
     publish(task, "started");
     observer.attemptStarted?.(task, attempt);
   }

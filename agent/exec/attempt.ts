@@ -67,8 +67,8 @@ export interface AttemptEnd {
 }
 
 export interface AttemptListener {
-  /** `at` is Unix time in milliseconds with fractions. */
-  started(info: { at: number; pid?: number }): void;
+  /** `at` is Unix time in milliseconds with fractions; `isOver`: its end follows at once. */
+  started(info: { at: number; pid?: number; isOver?: boolean }): void;
   output(stream: "stdout" | "stderr", bytes: Buffer): void;
   /** Exactly once, last. `returned`: it was never begun and will not be. */
   ended(end: AttemptEnd | "returned"): void;
@@ -193,8 +193,8 @@ class CallAttempt implements Attempt, CallListener {
     this.#listener = listener;
   }
 
-  started(at: number): void {
-    this.#listener.started({ at });
+  started(at: number, isOver: boolean): void {
+    this.#listener.started({ at, isOver });
   }
 
   output(stream: "stdout" | "stderr", bytes: Buffer): void {

@@ -60,7 +60,7 @@ export class CallQueue {
     this.marked.stderr = Math.max(0, this.marked.stderr - 1);
     const { end } = call;
     if (end.kind === "succeeded" || end.kind === "failed") {
-      startCall(call, end.facts.startedAt ?? Date.now());
+      startCall(call, end.facts.startedAt ?? Date.now(), true);
       end.facts.stdoutBytes = call.stdoutBytes;
       end.facts.stderrBytes = call.stderrBytes;
       if (pid !== undefined) end.facts.pid = pid;
@@ -70,8 +70,8 @@ export class CallQueue {
 }
 
 /** Tells the start, once. */
-export function startCall(call: Call, at: number): void {
+export function startCall(call: Call, at: number, isOver = false): void {
   if (call.startedAt !== undefined) return;
   call.startedAt = at;
-  call.listener.started(at);
+  call.listener.started(at, isOver);
 }

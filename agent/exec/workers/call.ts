@@ -40,8 +40,11 @@ export type CallEnd =
   | { kind: "returned" };
 
 export interface CallListener {
-  /** Unix milliseconds with fractions. A short call is told only when it is done. */
-  started(at: number): void;
+  /**
+   * Unix milliseconds with fractions. A short call is told only when it is done: `isOver`, its end
+   * follows at once.
+   */
+  started(at: number, isOver: boolean): void;
   /** `bytes` are valid only during the call. */
   output(stream: "stdout" | "stderr", bytes: Buffer): void;
   /** Exactly once, last: every byte of its output has been told. */

@@ -33,8 +33,8 @@ export class PooledCall implements Call, CallHandle, CallListener {
     return this;
   }
 
-  started(at: number): void {
-    this.#listener.started(at);
+  started(at: number, isOver: boolean): void {
+    this.#listener.started(at, isOver);
   }
 
   output(stream: "stdout" | "stderr", bytes: Buffer): void {
