@@ -18,6 +18,7 @@ import {
   type KeptObject,
 } from "./journaled-event.ts";
 import { LogFlush } from "./log-flush.ts";
+import { OnlyOnce } from "./only-once.ts";
 import { RunClosing } from "./run-closing.ts";
 import { RunFigures } from "./run-figures.ts";
 import type { RunHostOptions } from "./run-host-options.ts";
@@ -38,6 +39,7 @@ export class RunHost {
   readonly #telling: RunTelling;
   readonly #flush: LogFlush;
   readonly #closing: RunClosing;
+  readonly #onlyOnce: OnlyOnce;
   readonly #drained = Promise.withResolvers<void>();
   #inbox: JournaledEvent[] = [];
   #isScheduled = false;
@@ -76,6 +78,16 @@ export class RunHost {
       whenKept,
     });
     this.#closing = new RunClosing(options, this.#flush);
+    this.#onlyOnce = new OnlyOnce({
+      commitForGood: () => {
+        this.#flush.now();
+        return options.commitForGood();
+      },
+      begin: (command, cause) => this.#flights.start(command, cause),
+      takenBack: ({ task, attempt }) =>
+        this.#post({ type: "attempt-returned", task, attempt, now: now() }),
+      begun: () => this.#sendOff(),
+    });
     this.#flights = new Flights({
       holding: this.#holding,
       holds,
@@ -253,7 +265,7 @@ export class RunHost {
     clearTimeout(this.#wake);
     this.#flush.stop();
     clearTimeout(this.#deadline);
-    clearTimeout(this.#heldUp);
+    this.#onlyOnce.close();
     this.#flights.abandon({ isLeft });
     this.#options.log.close();
     this.#channel?.close().catch(() => {
@@ -334,7 +346,8 @@ export class RunHost {
       }
       journal.append(this.run, events);
       this.#flush.addSettled(this.#holding.takeSettled());
-      if (!this.#isHeldUp()) this.#sendOff();
+      this.#onlyOnce.begin();
+      this.#sendOff();
       crashPoint("agent.turn-flushed");
       this.#flush.now();
       crashPoint("agent.log-written");
@@ -351,26 +364,6 @@ export class RunHost {
   #sendOff(): void {
     this.#flights.unsent = 0;
     this.#options.executor.flush();
-  }
-
-  /** An attempt of this turn must not be begun twice: the journal is written before it starts. */
-  #startsOnlyOnce = false;
-  #heldUp: NodeJS.Timeout | undefined;
-
-  /** True while an attempt that may begin only once is not on record: nothing is sent off before. */
-  #isHeldUp(): boolean {
-    if (!this.#startsOnlyOnce) return false;
-    this.#flush.now();
-    if (this.#options.commitForGood()) {
-      this.#startsOnlyOnce = false;
-      return false;
-    }
-    this.#heldUp ??= setTimeout(() => {
-      this.#heldUp = undefined;
-      if (this.#isOver || this.#isHeldUp()) return;
-      this.#sendOff();
-    }, 1000);
-    return true;
   }
 
   #handle(event: JournaledEvent): void {
@@ -406,13 +399,16 @@ export class RunHost {
     const { factory, now } = this.#options;
     switch (command.type) {
       case "start-attempt":
-        if (this.state.taskOf(command.task).retries.lost === 0) this.#startsOnlyOnce = true;
+        if (this.state.taskOf(command.task).retries.lost === 0) {
+          this.#onlyOnce.add(command, this.#cause);
+          break;
+        }
         this.#flights.start(command, this.#cause);
         // Many at once: a worker may begin with the first while the others are prepared.
-        if (this.#flights.unsent >= sentAtOnce && !this.#startsOnlyOnce) this.#sendOff();
+        if (this.#flights.unsent >= sentAtOnce) this.#sendOff();
         break;
       case "stop-attempt":
-        this.#flights.stop(command);
+        if (!this.#onlyOnce.stop(command)) this.#flights.stop(command);
         break;
       case "evaluate-when": {
         const { task } = command;

@@ -209,12 +209,22 @@ async function withDotenv(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
   return dotenv.withDotenv(env);
 }
 
+/** A pipe takes what is written to it later than it is written. */
+async function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0) return;
+  await new Promise<void>((resolve) => {
+    stream.write("", () => resolve());
+  });
+}
+
 try {
-  // Everything is closed by now; a handle of a library that is left must not keep the process, and
-  // taking V8's heap down would cost milliseconds.
-  process.exit(await main(process.argv.slice(2)));
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   const story = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`edgedag: a bug of edgedag, please report it: ${story}\n`);
   process.exitCode = exitCodes.internal;
 }
+await Promise.all([written(process.stdout), written(process.stderr)]);
+// Everything is closed by now; a handle of a library that is left must not keep the process, and
+// taking V8's heap down would cost milliseconds.
+process.exit();

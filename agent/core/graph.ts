@@ -145,6 +145,8 @@ function queueLaneOf(task: TaskAttributes, secretLanes: Map<string, Lane>): Lane
   const { run } = task;
   if (run.kind !== "python" && run.kind !== "node") return 0;
   if (task.isolation !== "none" || task.exit !== undefined) return 0;
+  // What must not begin twice begins when its turn is on record, and not behind what is not.
+  if (task.retries.lost === 0) return 0;
   if (task.when !== undefined || task.waitFor !== undefined) return 0;
   if (task.mapConcurrency !== undefined) return 0;
   if (task.pool !== undefined || task.resources !== undefined || task.limits !== undefined)

@@ -62,7 +62,7 @@ t.test("a failure in the middle takes back what is behind it", async (t) => {
 
 t.test("a head that is retried gets its chain again, under the same attempt numbers", async (t) => {
   const tasks = chain(3);
-  tasks.c0 = { ...python, retries: { ...noRetries, limit: 1, backoffMs: 10 } };
+  tasks.c0 = { ...python, retries: { ...noRetries, limit: 1, lost: 1, backoffMs: 10 } };
   const run = new Run(tasks);
   run.start();
   t.same(run.fail("c0"), ["retry c0#1 at 10", "wake 10"]);
@@ -136,8 +136,16 @@ t.test("of several successors the best one is handed over", async (t) => {
   t.same(urgent.start(1), ["start a#1", "start first#1 behind a"]);
 });
 
+t.test("what may begin only once is not handed over ahead of its turn", async (t) => {
+  const once = { ...python, retries: noRetries };
+  const tasks = { a: python, b: { ...once, needs: ["a"] }, c: { ...python, needs: ["b"] } };
+  const run = new Run(tasks);
+  t.same(run.start(), ["start a#1"]);
+  t.same(run.end("a"), ["a succeeded", "start b#1"]);
+});
+
 t.test("Node.js functions chain as Python functions do", async (t) => {
-  const node = { run: { kind: "node", file: "f", function: "f" } as const };
+  const node = { ...python, run: { kind: "node", file: "f", function: "f" } as const };
   t.same(new Run({ a: node, b: { ...node, needs: ["a"] } }).start(), [
     "start a#1",
     "start b#1 behind a",

@@ -147,7 +147,7 @@ t.test("after a crash nothing is queued any more", async (t) => {
   run.resume(1);
   t.same(run.restarted(), []);
   t.match(run.stateIds(), { w4: "running", w5: "ready", w6: "ready" });
-  t.same(run.fail("w4", { reason: "lost" }), ["w4 failed: lost", "start w5#1"]);
+  t.same(run.fail("w4", { reason: "lost" }), ["retry w4#1 at 0", "start w4#2"]);
 });
 
 t.test("a drain queues nothing more", async (t) => {

@@ -50,7 +50,11 @@ export function dagOf(
   };
 }
 
-export const python = { run: { kind: "python", file: "tasks.py", function: "f" } } as const;
+/** With `lost: 0` it may begin only once, and is never handed over ahead of its turn. */
+export const python = {
+  run: { kind: "python", file: "tasks.py", function: "f" },
+  retries: { ...noRetries, lost: 1 },
+} as const;
 
 /** `c0 -> c1 -> ... `, Python functions. */
 export function chain(length: number): Record<string, TaskSketch> {

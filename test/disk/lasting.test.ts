@@ -1,7 +1,7 @@
 // A disk that is full or broken for a while: health is red with the cause as long as it lasts, the run
 // goes on, nothing is lost, and all is well again without a restart.
 import { spawnSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import t from "tap";
 import { exitCodes } from "../../protocol/exit-codes.ts";
 import { Box } from "../rig/box.ts";
@@ -111,6 +111,58 @@ for (const { what, kind, only, cause } of cases) {
     t.equal((await master.node())?.missingRecords, 0);
   });
 }
+
+t.test(
+  "while the journal cannot be written, nothing begins that may begin only once",
+  noFaults,
+  async (t) => {
+    await using box = await Box.create();
+    const go = box.path("go");
+    const broken = box.path("broken");
+    const ran = box.path("ran");
+    const report = box.path("report");
+    await box.write(
+      "t.py",
+      `def f():\n    open(${JSON.stringify(ran)}, "a").write("function\\n")\n`,
+    );
+    const dag = await box.write(
+      "dag.yaml",
+      `dag: once
+tasks:
+  first: { shell: "echo first >> ${ran}; while [ ! -e ${go} ]; do sleep 0.02; done" }
+  plain: { needs: [first], shell: "echo plain >> ${ran}" }
+  program: { needs: [first], shell: "echo program >> ${ran}", retries: { lost: 0 } }
+  function: { needs: [first], python: "t.py:f", retries: { lost: 0 } }
+`,
+    );
+    const only = "journal.db-wal";
+    const plan = { under: box.state, kind: "eio", only, while: broken, times: 0, report } as const;
+    const agent = box.start(["agent"], {
+      env: { ...faultEnv(plan), EDGEDAG_DAG: dag, EDGEDAG_AFTER: "exit" },
+    });
+    const lines = () => (existsSync(ran) ? readFileSync(ran, "utf8").split("\n") : []);
+    const has = (line: string) =>
+      until(
+        `${line} has run`,
+        async () => lines().includes(line),
+        (is) => is,
+      );
+    await has("first");
+    writeFileSync(broken, "");
+    writeFileSync(go, "");
+    await has("plain");
+    await until(
+      "health is red",
+      () => health(box.state),
+      ({ status }) => status === exitCodes.unavailable,
+    );
+    t.same(lines(), ["first", "plain", ""], "the others wait");
+    rmSync(broken);
+    const { code, stderr } = await agent.ended;
+    t.equal(code, exitCodes.ok, stderr.slice(-2000));
+    t.same(lines().sort(), ["", "first", "function", "plain", "program"], "each has begun once");
+  },
+);
 
 function health(state: string): { status: number | null; stderr: string } {
   const env = { PATH: process.env.PATH };
