@@ -30,6 +30,7 @@ async function row(count: number, rounds: number): Promise<Answer> {
     count,
     name: "edgedag, one task with map",
   });
+  const others = await peers.python("fan-out", count);
   const answer = await ask({
     question: `fan-out of ${count.toLocaleString("en-US")} no-op Python functions and join, 2 slots`,
     unit: "ms a task",
@@ -38,7 +39,12 @@ async function row(count: number, rounds: number): Promise<Answer> {
     on: allOn,
     rounds,
     warmUps: 3,
-    contenders: [single.contender, mapped.contender, ...(await peers.python("fan-out", count))],
+    contenders: [
+      single.contender,
+      mapped.contender,
+      // Those that take minutes are beside the smaller one.
+      ...others.filter(({ isBusy }) => count <= 1000 || isBusy !== true),
+    ],
   });
   single.addTo(answer);
   mapped.addTo(answer);
