@@ -328,6 +328,10 @@ export class RunHost {
   #post(event: JournaledEvent): void {
     if (this.#isOver) return;
     this.#inbox.push(event);
+    this.#schedule();
+  }
+
+  #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // A microtask: everything that one read from a socket brings is one turn.
@@ -357,6 +361,8 @@ export class RunHost {
       this.#options.broken(error);
     } finally {
       this.#isScheduled = false;
+      // What began at the end of this one may have ended already.
+      if (this.#inbox.length > 0 && !this.#isOver) this.#schedule();
       this.#figures.addTurn(performance.now() - startedAt);
     }
   }
