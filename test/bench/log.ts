@@ -22,7 +22,8 @@ async function row(question: string, of: { slots: number; artifact: DagArtifact;
     const { tasksMs } = await agent.run(of.artifact);
     const log = `cat '${agent.logFolder()}'/*.ndjson | grep -c '"stream":"stdout"'`;
     const found = Number(execFileSync("sh", ["-c", log]).toString());
-    if (found !== lines) throw new Error(`${found} of ${lines} lines are in the log`);
+    // A line that is long in coming may be cut in two.
+    if (found < lines) throw new Error(`${lines - found} lines of the log are missing`);
     agent.forgetRun();
     return (megabytes * 1000) / tasksMs;
   };
