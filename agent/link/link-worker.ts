@@ -130,7 +130,7 @@ export class LinkWorker {
         this.#acked = command.seq;
         this.#window.acked(command.seq, performance.now(), this.#session.heartbeatMs);
         this.#tell({ type: "acked", seq: command.seq });
-        this.#goOn();
+        if (this.#isWaited) this.#pump();
         break;
       case "early-acked":
         this.#shipper?.earlyAcked(command.seq);
@@ -343,8 +343,13 @@ export class LinkWorker {
    * an acknowledgement for each commit would cost more than the tasks.
    */
   #goOn(): void {
-    if (this.#shipper?.isBehind === true || this.#closing !== "no") this.#pump();
+    if (this.#isWaited) this.#pump();
     else this.#pumpSoon();
+  }
+
+  /** Something stands behind what was sent, or the end waits for it. */
+  get #isWaited(): boolean {
+    return this.#shipper?.isBehind === true || this.#closing !== "no";
   }
 
   /** Counts and charges what the socket has taken since the last look. */

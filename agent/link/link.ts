@@ -118,7 +118,7 @@ export class Link {
       if (this.#worker === undefined) {
         this.#ended(this.#clock.outboxDepth);
       } else {
-        this.#answer();
+        this.#tellStatus();
         this.#post({ type: "close", flushMs: options.flushMs });
       }
     }
@@ -162,7 +162,7 @@ export class Link {
         this.#events.acked(message.seq);
         break;
       case "ask":
-        this.#answer();
+        this.#tellStatus();
         break;
       case "connected":
         this.#events.connected(message.acked, message.hasSnippets);
@@ -229,7 +229,7 @@ export class Link {
     }
   }
 
-  #answer(): void {
+  #tellStatus(): void {
     this.#clock.turned();
     this.#post({ type: "status", status: this.#status() });
   }

@@ -29,6 +29,7 @@ export class PooledCall implements Call, CallHandle, CallListener {
     this.#keeper = keeper;
   }
 
+  /** Its worker tells it, and it tells the caller. */
   get listener(): CallListener {
     return this;
   }
