@@ -1,52 +1,10 @@
 // A million tasks: how long to load and validate the document, beside graphology alone, and what does
 // a task cost, and how much memory, when they are run as functions that do nothing?
 // usage: node --expose-gc --max-old-space-size=12000 test/bench/large-dag.ts [--quick]
-import { DirectedGraph } from "graphology";
-import { topologicalSort } from "graphology-dag";
-import { parseDagText } from "../../protocol/load-dag.ts";
-import { dagOf } from "../core/sample.ts";
 import { BenchAgent, localOn } from "./bench-agent.ts";
 import { artifactOf, type TaskText, warmUp } from "./documents.ts";
-import { type Answer, ask, sized, tell, timed } from "./frame.ts";
-import { randomDag } from "./shapes.ts";
-
-const size = sized(1_000_000, 10_000);
-const people = size.toLocaleString("en-US");
-
-const seconds = async (work: () => unknown) => (await timed(work)) / 1000;
-
-async function loading(): Promise<Answer> {
-  const text = JSON.stringify(dagOf(randomDag(size, {})));
-  const answer = await ask({
-    question: `load and validate a DAG of ${people} tasks from text`,
-    unit: "s",
-    better: "less",
-    goal: 11,
-    rounds: sized(3, 1),
-    warmUps: 0,
-    contenders: [
-      {
-        name: "edgedag",
-        isOurs: true,
-        round: () =>
-          seconds(async () => {
-            const loaded = await parseDagText(text, { path: "dag.json" });
-            if (!loaded.ok) throw new Error(loaded.diagnostics[0]?.message);
-          }),
-      },
-      {
-        name: "JSON.parse, graphology import, topologicalSort",
-        round: () =>
-          seconds(() => {
-            const graph = DirectedGraph.from(JSON.parse(text));
-            if (topologicalSort(graph).length !== size) throw new Error("tasks were lost");
-          }),
-      },
-    ],
-  });
-  answer.notes.push(`${(text.length / 2 ** 20).toFixed(0)} MiB of JSON`);
-  return answer;
-}
+import { type Answer, ask, sized, tell } from "./frame.ts";
+import { loadingRow } from "./loading.ts";
 
 /** Chains of a hundred, side by side. */
 function chainsOf(count: number): { [id: string]: TaskText } {
@@ -91,7 +49,8 @@ async function running(count: number, rounds: number): Promise<Answer> {
   return answer;
 }
 
-const answers = [await loading()];
+const loading = { size: sized(1_000_000, 10_000), goal: 11, rounds: sized(3, 1), warmUps: 0 };
+const answers = [await loadingRow(loading)];
 answers.push(await running(sized(100_000, 2000), sized(5, 1)));
 answers.push(await running(sized(999_900, 4000), 1));
 tell(...answers);

@@ -78,7 +78,7 @@ async function row(
   session.disconnect();
   say(what);
   return {
-    question: `where the main thread's time goes: ${what}, us a task`,
+    question: `where the main thread's time goes: ${what}`,
     unit: "us a task",
     better: "less",
     on: allOn,
