@@ -74,7 +74,7 @@ t.test("what runs in a container", { skip }, async (t) => {
       const script = [
         "for f in / /usr /etc /edgedag /edgedag/workers /sys/fs/cgroup/pids /proc/sys/kernel; do",
         "  touch $f/x 2>/dev/null && echo written $f; done",
-        "touch /tmp/x /work/x /run/edgedag/x && echo own; ls /sys/class/net",
+        `touch /tmp/x ${box.inside.work}/x /run/edgedag/x && echo own; ls /sys/class/net`,
         "mount -t tmpfs none /tmp 2>&1 | tail -1; unshare -U true; kill -9 1; ls /proc/1/root",
       ].join("\n");
       const { stdout } = await runIn(box, ["bash", "-c", script]);
@@ -199,7 +199,11 @@ t.test(
     const folders = await openFolders(newFolder(t));
     const box = await boxes.make(kindOf("gvisor"), await folders.take(), smallLimits);
     await box.arm({ ...smallLimits, cpuTimeMs: 20_000 }, { graceMs: 0 });
-    const { stdout } = await runIn(box, ["sh", "-c", "cat /proc/version; echo it >/work/f"]);
+    const { stdout } = await runIn(box, [
+      "sh",
+      "-c",
+      `cat /proc/version; echo it >${box.inside.work}/f`,
+    ]);
     t.not(stdout, await readFile("/proc/version", "utf8"), "another kernel");
     t.equal(await readFile(join(box.folder.work, "f"), "utf8"), "it\n");
     t.ok(((await box.usage())?.memoryBytes ?? 0) > 0, "the host measures it");

@@ -19,6 +19,9 @@ const node = (key: string, attributes: object = {}) => ({
 const edge = (source: string, target: string) => ({ source, target, attributes: { on: "any" } });
 const task = (fields: string, head = "dag: d") => `${head}\ntasks: { a: { ${fields} } }`;
 
+/** Where a task works in a box: nothing else may be put there. */
+const taskFolder = "/work";
+
 export const badDocuments: BadDocument[] = [
   { name: "YAML that is broken", text: "a: [", findings: ["E_DAG_SYNTAX "] },
   { name: "JSON that is broken", text: '{"dag": "d",', findings: ["E_DAG_SYNTAX "] },
@@ -481,7 +484,7 @@ tasks:
         - { source: data, target: /data }
         - { source: /data/../etc, target: /etc/x }
         - { source: /, target: / }
-        - { source: /data, target: /work/data }
+        - { source: /data, target: ${taskFolder}/data }
         - { source: /data, target: /proc }
         - { source: /data }
         - { source: /data, target: /data, write: true }`,

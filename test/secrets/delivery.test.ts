@@ -348,7 +348,7 @@ tasks:
   // The working folder is the task's: it wrote a file of that name there.
   const found = filesWith(rig.dir, secrets);
   t.same(
-    found.filter((path) => !path.includes("/work/")),
+    found.filter((path) => !path.split("/").includes("work")),
     [],
   );
   t.ok(found.length > 0, "what looks for them finds that one");
