@@ -8,8 +8,8 @@ export interface OnlyOnceParts {
   begin(command: StartAttempt, cause: number | undefined): void;
   /** It has not begun, and will not. */
   takenBack(command: StopAttempt): void;
-  /** Some have begun outside of a turn. */
-  begun(): void;
+  /** Asks for a turn, at whose end it is tried again. */
+  again(): void;
 }
 
 const retryMs = 1000;
@@ -42,8 +42,7 @@ export class OnlyOnce {
     if (!this.#parts.commitForGood()) {
       this.#timer ??= setTimeout(() => {
         this.#timer = undefined;
-        this.begin();
-        this.#parts.begun();
+        this.#parts.again();
       }, retryMs);
       return;
     }

@@ -86,7 +86,7 @@ export class RunHost {
       begin: (command, cause) => this.#flights.start(command, cause),
       takenBack: ({ task, attempt }) =>
         this.#post({ type: "attempt-returned", task, attempt, now: now() }),
-      begun: () => this.#sendOff(),
+      again: () => this.#schedule(),
     });
     this.#flights = new Flights({
       holding: this.#holding,
@@ -332,7 +332,7 @@ export class RunHost {
   }
 
   #schedule(): void {
-    if (this.#isScheduled) return;
+    if (this.#isScheduled || this.#isOver) return;
     this.#isScheduled = true;
     // A microtask: everything that one read from a socket brings is one turn.
     queueMicrotask(() => this.#turn());
@@ -348,7 +348,7 @@ export class RunHost {
         events.push(event);
         this.#handle(event);
       }
-      journal.append(this.run, events);
+      if (events.length > 0) journal.append(this.run, events);
       this.#flush.addSettled(this.#holding.takeSettled());
       this.#onlyOnce.begin();
       this.#sendOff();
@@ -362,7 +362,7 @@ export class RunHost {
     } finally {
       this.#isScheduled = false;
       // What began at the end of this one may have ended already.
-      if (this.#inbox.length > 0 && !this.#isOver) this.#schedule();
+      if (this.#inbox.length > 0) this.#schedule();
       this.#figures.addTurn(performance.now() - startedAt);
     }
   }
