@@ -153,6 +153,8 @@ export class Agent {
         cpu: availableParallelism(),
         memoryBytes: hostMemoryBytes(),
         gpu: gpus.count,
+        // What a holder has begun without us it would have to tell the next agent.
+        ...(parts.execution.hasLauncher && !parts.execution.holds ? { lines: true } : {}),
       },
       gpus,
       secrets: new NodeSecrets({

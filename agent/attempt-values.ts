@@ -139,7 +139,8 @@ export class AttemptValues {
     for (const needed of this.needsOf(instance)) {
       const index = state.graph.indexOf.get(needed) ?? -1;
       const finished = state.stateOf(index);
-      const outcome = finished.id === "finished" ? finished.outcome.kind : "unknown";
+      // What is handed out behind one that has not ended begins only when it has succeeded.
+      const outcome = finished.id === "finished" ? finished.outcome.kind : "succeeded";
       const result = results.valueOf(index);
       needs[needed] = result === null ? { outcome } : { outcome, result };
     }

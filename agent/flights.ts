@@ -4,7 +4,7 @@ import { crashPoint } from "../protocol/crash-points.ts";
 import type { AttemptFactory } from "./attempt-factory.ts";
 import type { Command, Instance } from "./core/events.ts";
 import type { RunState } from "./core/run-state.ts";
-import type { Attempt, AttemptEnd, Executor, Orphan } from "./exec/attempt.ts";
+import type { Attempt, AttemptEnd, AttemptSpec, Executor, Orphan } from "./exec/attempt.ts";
 import type { StreamBytes } from "./exec/launcher/process.ts";
 import type { Gpus } from "./gpus.ts";
 import type { Holding } from "./holding.ts";
@@ -96,9 +96,8 @@ export class Flights {
       entry.before = head;
     }
     // Held here while what it needs cannot be told to the worker as a reference.
-    const isHeld = head?.attempt === undefined || isBehindEnded || !this.#mayFollow(entry);
-    if (behind !== undefined && isHeld) return;
-    this.#execute(entry, head?.attempt);
+    if (behind === undefined) this.#execute(entry);
+    else if (head?.attempt !== undefined && !isBehindEnded) this.#follow(entry, head.attempt);
   }
 
   /** Goes on with what an earlier agent has started. */
@@ -136,9 +135,7 @@ export class Flights {
       if (entry.attempt !== undefined) continue;
       if (id === "stopping") this.#giveBack(entry);
       else if (before === ended) this.#execute(entry);
-      else if (before?.attempt !== undefined && this.#mayFollow(entry)) {
-        this.#execute(entry, before.attempt);
-      }
+      else if (before?.attempt !== undefined) this.#follow(entry, before.attempt);
     }
   }
 
@@ -156,6 +153,19 @@ export class Flights {
     this.#inFlight.clear();
   }
 
+  /**
+   * Handed over behind one that has not ended, when it takes nothing of it but by reference. Else it
+   * waits here for that end; or, free as it is, comes back at once.
+   */
+  #follow(entry: InFlight, before: Attempt): void {
+    const isPossible = before.call !== undefined || before.line !== undefined;
+    if (isPossible && (entry.isFree || this.#options.factory.plan(entry.instance).isDeferrable)) {
+      this.#execute(entry, before);
+    } else if (entry.isFree) {
+      this.#giveBack(entry);
+    }
+  }
+
   #execute(entry: InFlight, behind?: Attempt): void {
     const { factory, state, executor, gpus } = this.#options;
     const { instance, number } = entry;
@@ -170,6 +180,12 @@ export class Flights {
     }
     const visible = gpus.count === 0 ? undefined : (entry.gpu?.visible ?? "");
     const made = factory.make(instance, number, this.#callOf, visible);
+    if (!made.ok && behind !== undefined && !entry.isFree) {
+      // It has not begun, and cannot fail before that: it is tried again when its turn has come.
+      entry.gpu?.release();
+      entry.gpu = undefined;
+      return;
+    }
     if (!made.ok) {
       this.#ended(entry, { outcome: { kind: "failed", failure: made.failure }, facts: noFacts });
       return;
@@ -179,12 +195,18 @@ export class Flights {
       const held = this.#options.holding.mark(state.keyOf(instance), number);
       if (held !== undefined) made.spec.process.held = held;
     }
+    if (behind?.line !== undefined && !this.#isLikeHeld(made.spec, behind)) {
+      entry.cleanUp?.();
+      entry.cleanUp = undefined;
+      if (entry.isFree) this.#giveBack(entry);
+      return;
+    }
     crashPoint("agent.attempt-dispatch");
     this.unsent += 1;
     entry.attempt = executor.start(
       made.spec,
       entry,
-      behind?.call === undefined ? undefined : { call: behind.call, isCondition: !entry.isFree },
+      behind === undefined ? undefined : { attempt: behind, isCondition: !entry.isFree },
     );
     crashPoint("agent.attempt-dispatched");
     this.#hold(entry, [0, 0]);
@@ -197,6 +219,12 @@ export class Flights {
   #mayBeHeld(gpu: number): boolean {
     const { holds, mask } = this.#options;
     return holds && gpu === 0 && mask === undefined;
+  }
+
+  /** What outlives the agent has a launcher of its own. */
+  #isLikeHeld(spec: AttemptSpec, before: Attempt): boolean {
+    const isHeld = spec.kind === "process" && spec.process.held !== undefined;
+    return isHeld === (before.held !== undefined);
   }
 
   #hold(entry: InFlight, from: StreamBytes): void {
@@ -336,10 +364,5 @@ export class Flights {
 
   #giveBack(entry: InFlight): void {
     this.#ended(entry, "returned");
-  }
-
-  /** Whether it can be handed to a worker while the one before it has not ended. */
-  #mayFollow({ instance, isFree }: InFlight): boolean {
-    return isFree || this.#options.factory.plan(instance).isDeferrable;
   }
 }

@@ -24,8 +24,8 @@ export interface TaskPlan {
   when: CompiledTemplate[];
   map?: CompiledTemplate;
   /**
-   * Everything that it takes from other tasks can be passed as a reference, so that the task can
-   * be handed to a worker before they have finished.
+   * Everything that it takes from other tasks can be passed as a reference, or it takes nothing, so
+   * that the task can be handed to a worker or to the launcher before they have finished.
    */
   isDeferrable: boolean;
 }
@@ -51,13 +51,18 @@ function makePlan(task: TaskAttributes): TaskPlan {
   const raw = task.args === undefined ? undefined : compileValue(task.args);
   // Sandboxes are not handed references; what goes into them is escaped there.
   const args = raw === undefined || needsSandbox(task) ? raw : escaped(raw);
+  const words = run.kind === "command" ? run.argv : run.kind === "code" ? run.args : undefined;
+  const argv = words?.map((word) => compiled(compileTemplate(word)));
+  const script = run.kind === "shell" ? compiled(compileShell(run.script)) : undefined;
+  const stdin = task.stdin === undefined ? undefined : compiled(compileTemplate(task.stdin));
+  const needsNothing = (template: CompiledTemplate<"shell" | "text"> | undefined) =>
+    template === undefined || references(template).needs.size === 0;
   return {
-    ...(run.kind === "command" ? { argv: run.argv.map((t) => compiled(compileTemplate(t))) } : {}),
-    ...(run.kind === "code" ? { argv: run.args.map((t) => compiled(compileTemplate(t))) } : {}),
-    ...(run.kind === "shell" ? { script: compiled(compileShell(run.script)) } : {}),
+    ...(argv === undefined ? {} : { argv }),
+    ...(script === undefined ? {} : { script }),
     ...(args === undefined ? {} : { args }),
     env,
-    ...(task.stdin === undefined ? {} : { stdin: compiled(compileTemplate(task.stdin)) }),
+    ...(stdin === undefined ? {} : { stdin }),
     inputs: Object.entries(task.inputs ?? {}).map(([path, text]): [string, CompiledTemplate] => [
       path,
       compiled(compileTemplate(text)),
@@ -65,7 +70,10 @@ function makePlan(task: TaskAttributes): TaskPlan {
     when: (task.when ?? []).map((t) => compiled(compileTemplate(t))),
     ...(typeof task.map === "string" ? { map: compiled(compileTemplate(task.map)) } : {}),
     isDeferrable:
-      env.every(([, template]) => references(template).needs.size === 0) &&
+      env.every(([, template]) => needsNothing(template)) &&
+      (argv ?? []).every(needsNothing) &&
+      needsNothing(script) &&
+      needsNothing(stdin) &&
       (args === undefined || isReferable(args)),
   };
 }

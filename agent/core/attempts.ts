@@ -7,7 +7,15 @@ import { at } from "./at.ts";
 import type { Books } from "./books.ts";
 import type { Ends } from "./ends.ts";
 import type { Instance, RunEvent } from "./events.ts";
-import { firstHandover, type Handover, quickHandover, type Slot, slowHandover } from "./slots.ts";
+import {
+  firstHandover,
+  type Handover,
+  noHandover,
+  processHandover,
+  quickHandover,
+  type Slot,
+  slowHandover,
+} from "./slots.ts";
 import { QUEUED, RUNNING, type TaskState, WAITING } from "./task-state.ts";
 
 export class Attempts {
@@ -161,12 +169,12 @@ export class Attempts {
     const { isDraining, admission, table, slots, commands } = this.#books;
     const head = slot.queue[0];
     if (isDraining || slot.isClosed || head === undefined) return;
-    if (slot.queue.length > quickHandover.depth - quickHandover.batch) return;
-    if (!this.#isQuick(head)) return;
+    const handover = this.#handoverOf(head);
+    if (slot.queue.length > handover.depth - handover.batch || !this.#isQuick(head)) return;
     const lane = this.#queueLaneOf(head);
     // What is ready is shared out evenly over the slots.
     const share = Math.ceil(admission.readyCount / admission.capacity.slots);
-    const depth = Math.min(quickHandover.depth, slot.queue.length + share);
+    const depth = Math.min(handover.depth, slot.queue.length + share);
     let last = at(slot.queue, slot.queue.length - 1);
     while (slot.queue.length < depth) {
       const next = admission.best();
@@ -182,10 +190,13 @@ export class Attempts {
   }
 
   #handoverOf(instance: Instance): Handover {
-    if (this.#isQuick(instance)) return quickHandover;
-    const { pace, graph, table } = this.#books;
-    const isSlow = pace.isSlow(at(graph.functions, table.taskIndexOf(instance)));
-    return isSlow ? slowHandover : firstHandover;
+    const { pace, graph, table, admission } = this.#books;
+    const fn = at(graph.functions, table.taskIndexOf(instance));
+    if (fn === graph.processes) {
+      return pace.isQuick(fn) && admission.capacity.lines === true ? processHandover : noHandover;
+    }
+    if (pace.isQuick(fn)) return quickHandover;
+    return pace.isSlow(fn) ? slowHandover : firstHandover;
   }
 
   #isQuick(instance: Instance): boolean {

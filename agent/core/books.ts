@@ -40,7 +40,7 @@ export class Books {
     this.timers = new Timers((instance) => this.table.stateOf(instance));
     this.waits = new EventWaits(this.graph.tasks);
     this.progress = new Progress(this.graph);
-    this.pace = new Pace(this.graph.functionCount);
+    this.pace = new Pace(this.graph.functionCount, this.graph.processes);
   }
 
   idOf(instance: Instance): StateId {

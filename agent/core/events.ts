@@ -14,6 +14,8 @@ export interface Capacity {
   cpu: number;
   memoryBytes: number;
   gpu: number;
+  /** A process may wait at the launcher for the end of another one. */
+  lines?: true;
 }
 
 export type RunEvent =

@@ -10,7 +10,7 @@ const conditionCodes = { success: 0, failure: 1, any: 2 } as const satisfies Rec
   number
 >;
 
-/** Which warm worker could run the task back to back with another one; 0: none. */
+/** Where the task could run back to back with another one: a warm worker, the launcher; 0: nowhere. */
 export type Lane = number;
 
 export interface RunGraph {
@@ -29,9 +29,11 @@ export interface RunGraph {
   readonly lanes: Int32Array;
   /** As `lanes`, for calls that may wait behind others: the items of a fan-out are among them. */
   readonly queueLanes: Int32Array;
-  /** Tasks of one function have one number; 0: no function. */
+  /** Tasks of one function have one number; 0: in no lane. */
   readonly functions: Int32Array;
   readonly functionCount: number;
+  /** The number that all processes of a lane share; 0: there are none. */
+  readonly processes: number;
   /** 1 for exit handlers. */
   readonly isExit: Uint8Array;
   readonly exitCount: number;
@@ -65,7 +67,7 @@ export function buildGraph(document: DagDocument): RunGraph {
     queueLanes[i] = lane;
     lanes[i] = node.attributes.map === undefined ? lane : 0;
     if (lane !== 0) {
-      const name = JSON.stringify(node.attributes.run);
+      const name = lane === processLane ? "" : JSON.stringify(node.attributes.run);
       const number = functionNumbers.get(name) ?? functionNumbers.size + 1;
       functionNumbers.set(name, number);
       functions[i] = number;
@@ -124,6 +126,7 @@ export function buildGraph(document: DagDocument): RunGraph {
     queueLanes,
     functions,
     functionCount: functionNumbers.size,
+    processes: functionNumbers.get("") ?? 0,
     isExit,
     exitCount,
     pools,
@@ -139,18 +142,24 @@ export function isSatisfied(
   return condition === conditionCodes.success ? kind === "succeeded" : kind === "failed";
 }
 
+const processLane: Lane = 3;
+
 // Tasks of one lane may be handed to one worker without asking in between. What waits for
 // something other than its predecessor (a pool, an event, an evaluation) stays out of every lane.
 function queueLaneOf(task: TaskAttributes, secretLanes: Map<string, Lane>): Lane {
   const { run } = task;
-  if (run.kind !== "python" && run.kind !== "node") return 0;
+  if (run.kind === "code") return 0;
   if (task.isolation !== "none" || task.exit !== undefined) return 0;
   // What must not begin twice begins when its turn is on record, and not behind what is not.
   if (task.retries.lost === 0) return 0;
   if (task.when !== undefined || task.waitFor !== undefined) return 0;
   if (task.mapConcurrency !== undefined) return 0;
-  if (task.pool !== undefined || task.resources !== undefined || task.limits !== undefined)
-    return 0;
+  if (task.pool !== undefined || task.resources !== undefined) return 0;
+  if (run.kind === "command" || run.kind === "shell") {
+    // Files are collected, and secrets taken away, before the next task begins.
+    return task.outputs === undefined && task.secrets === undefined ? processLane : 0;
+  }
+  if (task.limits !== undefined) return 0;
   // A timeout is counted from the start of the attempt, which only a round trip makes known.
   if (task.timeoutMs !== undefined) return 0;
   const plain = run.kind === "python" ? 1 : 2;
@@ -158,7 +167,7 @@ function queueLaneOf(task: TaskAttributes, secretLanes: Map<string, Lane>): Lane
   if (secrets === undefined) return plain;
   // Workers that have been given secrets are for tasks with the same ones.
   const name = `${plain}\n${secrets}`;
-  const lane = secretLanes.get(name) ?? secretLanes.size + 3;
+  const lane = secretLanes.get(name) ?? secretLanes.size + processLane + 1;
   secretLanes.set(name, lane);
   return lane;
 }

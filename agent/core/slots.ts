@@ -21,6 +21,11 @@ export const firstHandover: Handover = { depth: 32, batch: 16 };
 /** A round trip is nothing beside them, and more urgent tasks may be waiting for their slot. */
 export const slowHandover: Handover = { depth: 2, batch: 1 };
 
+/** Of processes that have been quick: so many that the agent need not wake up for each. */
+export const processHandover: Handover = { depth: 16, batch: 8 };
+/** Of other processes: what is best then is known when they have ended. */
+export const noHandover: Handover = { depth: 1, batch: 1 };
+
 export interface Slot {
   readonly queue: Instance[];
   /** Its worker gives back what it has: nothing more is handed to it. */

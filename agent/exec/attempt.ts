@@ -13,14 +13,14 @@ import type { Json } from "../../protocol/json.ts";
 import { isTooDeep, maxJsonDepth } from "../../protocol/json-depth.ts";
 import type { Facts, Failure, Outcome } from "../../protocol/outcome.ts";
 import type { SandboxOutputs, SandboxSpec } from "./isolation/sandbox-spec.ts";
+import type { Launcher, LauncherProcess, ProcessEnd, ProcessSpec } from "./launcher/launcher.ts";
 import type {
-  Launcher,
-  LauncherProcess,
-  ProcessEnd,
-  ProcessListener,
-  ProcessSpec,
-} from "./launcher/launcher.ts";
-import type { HeldHandle, HeldProcess, HoldNote, StreamBytes } from "./launcher/process.ts";
+  FollowListener,
+  HeldHandle,
+  HeldProcess,
+  HoldNote,
+  StreamBytes,
+} from "./launcher/process.ts";
 import type { PoolGroups } from "./workers/pool-groups.ts";
 import type {
   CallEnd,
@@ -81,11 +81,19 @@ export interface Attempt {
   readonly held?: HeldHandle;
   /** The call's place at its worker, for what is to run right behind it. */
   readonly call?: CallHandle | undefined;
+  /** The same of a process, where there is a launcher. */
+  readonly line?: ProcessLine | undefined;
 }
 
-/** A call of the same runtime that this one is to run right behind. */
+export interface ProcessLine {
+  follow: NonNullable<LauncherProcess["follow"]>;
+  /** Where a result would be, which only we can judge. */
+  resultPath: string;
+}
+
+/** What this one is to run right behind: a call of the same runtime, or a process. */
 export interface Behind {
-  call: CallHandle;
+  attempt: Attempt;
   /** Its success is this one's condition. */
   isCondition: boolean;
 }
@@ -117,7 +125,7 @@ export class Executor {
   start(spec: AttemptSpec, listener: AttemptListener, behind?: Behind): Attempt {
     switch (spec.kind) {
       case "process":
-        return this.#startProcess(spec, listener);
+        return this.#startProcess(spec, listener, behind);
       case "call":
         return this.#startCall(spec, listener, behind);
       case "sandboxed":
@@ -139,10 +147,20 @@ export class Executor {
     await this.#parts.groups.close();
   }
 
-  #startProcess(spec: AttemptSpec & { kind: "process" }, listener: AttemptListener): Attempt {
+  #startProcess(
+    spec: AttemptSpec & { kind: "process" },
+    listener: AttemptListener,
+    behind: Behind | undefined,
+  ): Attempt {
+    const line = behind?.attempt.line;
+    if (behind !== undefined && line !== undefined) {
+      const { isCondition } = behind;
+      const how = isCondition ? { isCondition, absent: line.resultPath } : { isCondition };
+      return track(spec, listener, (heard) => line.follow(spec.process, heard, how));
+    }
     const { launcher, holder = launcher } = this.#parts;
     const starter = spec.process.held === undefined ? launcher : holder;
-    return follow(spec, listener, (heard) => starter.spawn(spec.process, heard));
+    return track(spec, listener, (heard) => starter.spawn(spec.process, heard));
   }
 
   /** Goes on with the process of an earlier agent. */
@@ -152,7 +170,7 @@ export class Executor {
     note: HoldNote,
     listener: AttemptListener,
   ): Attempt {
-    return follow(spec, listener, (heard) =>
+    return track(spec, listener, (heard) =>
       launcher.take(held, { spec: spec.process, from, note, listener: heard }),
     );
   }
@@ -174,10 +192,10 @@ export class Executor {
     const { pools, groups } = this.#parts;
     const pool = group === undefined ? pools[runtime] : groups.pool(group, runtime);
     const attempt = new CallAttempt(listener);
-    if (behind === undefined) attempt.call = pool.submit(call, attempt);
+    if (behind?.attempt.call === undefined) attempt.call = pool.submit(call, attempt);
     else {
       call.after = behind.isCondition;
-      attempt.call = pool.append(behind.call, call, attempt);
+      attempt.call = pool.append(behind.attempt.call, call, attempt);
     }
     return attempt;
   }
@@ -212,10 +230,10 @@ class CallAttempt implements Attempt, CallListener {
   }
 }
 
-function follow(
+function track(
   spec: AttemptSpec & { kind: "process" },
   listener: AttemptListener,
-  start: (heard: ProcessListener) => LauncherProcess,
+  start: (heard: FollowListener) => LauncherProcess,
 ): Attempt {
   let isStopped = false;
   const process = start({
@@ -223,12 +241,15 @@ function follow(
     output: (stream, bytes) => listener.output(stream, bytes),
     mark: () => {},
     ended: (end) => listener.ended(processEnd(end, { spec, isStopped })),
+    returned: () => listener.ended("returned"),
   });
   const stop = (graceMs: number) => {
     isStopped = true;
     process.kill(graceMs);
   };
-  return process.held === undefined ? { stop } : { stop, held: process.held };
+  const { held, follow } = process;
+  const line = follow === undefined ? undefined : { follow, resultPath: spec.resultPath };
+  return { stop, line, ...(held === undefined ? {} : { held }) };
 }
 
 function callEnd(

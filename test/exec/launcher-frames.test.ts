@@ -46,6 +46,7 @@ function decode(chunks: Buffer[]): string[] {
     usage: (id, usage) => tell(`usage ${id} ${JSON.stringify(usage)}`),
     done: (id, errno) => tell(`done ${id} ${errno}`),
     held: (held) => tell(`held ${JSON.stringify(held ?? null)}`),
+    returned: (id) => tell(`returned ${id}`),
   });
   for (const chunk of chunks) decoder.push(chunk);
   flush();

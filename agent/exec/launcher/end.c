@@ -34,7 +34,7 @@ static void leader_died(struct task *t, int status, const struct rusage *used) {
   t->user_ms = ms_of(used->ru_utime);
   t->system_ms = ms_of(used->ru_stime);
   t->rss_bytes = (double)used->ru_maxrss * 1024;
-  t->timeout_at = t->register_at = NEVER;
+  t->timeout_at = t->register_at = t->slow_at = NEVER;
   if (!t->stop || t->forced) t->kill_at = now;
   t->drain_at = t->kill_at + DRAIN_NS;
   due(t->drain_at);
@@ -130,12 +130,14 @@ static void ended(struct task *t) {
   put_double(b + 80, t->is_watched ? t->used.peak_pids : -1);
   put_double(b + 88, t->is_watched ? t->used.read_bytes : -1);
   put_double(b + 96, t->is_watched ? t->used.written_bytes : -1);
-  if (!t->held || hold_end(t, b)) {
-    memcpy(frame(EV_ENDED, t->id, ENDED_BYTES), b, ENDED_BYTES);
-    urgent = 1;
-  }
+  int is_told = !t->held || hold_end(t, b);
+  if (is_told) memcpy(frame(EV_ENDED, t->id, ENDED_BYTES), b, ENDED_BYTES);
+  struct line *line = t->line;
+  int has_succeeded = !t->by_signal && t->code == 0 && !t->stop;
   draining--;
   remove_task(t);
+  int has_follower = line && line_advance(line, has_succeeded);
+  if (is_told && !has_follower) urgent = 1;
 }
 
 void finish(int stalled) {

@@ -122,6 +122,18 @@ void hold_announced(struct task *t) {
   enlist(&running, h);
 }
 
+struct held *hold_set_aside(void) {
+  struct held *h = announced;
+  announced = NULL;
+  return h;
+}
+
+void hold_announce(struct held *h) { announced = h; }
+
+void hold_forget(struct held *h) {
+  if (h) free_held(h);
+}
+
 int hold_is_full(struct task *t) {
   if (!t->held || closing || t->held->is_dropped || kept_bytes(t->held) < HOLD_BYTES) return 0;
   if (!t->is_paused) {
@@ -235,6 +247,7 @@ int hold_command(uint8_t type, uint32_t id, const uint8_t *body, size_t size) {
   } else if (type == CMD_DROP && size == 0) {
     drop(id, h);
   } else if (type == CMD_LET_GO && size == 0) {
+    line_let_go(id);
     if (h && h->task && h->is_taken) {
       struct task *t = h->task;
       t->held = NULL;
@@ -255,8 +268,10 @@ int hold_orphans(void) {
   if (!is_holding) return 0;
   if (announced) free_held(announced);
   announced = NULL;
-  for (struct task *t = tasks.next; t != &tasks; t = t->next)
+  for (struct task *t = tasks.next; t != &tasks; t = t->next) {
+    line_clear(t);
     if (!t->held) stop_task(t, STOP_KILLED, 0);
+  }
   if (running.next == &running && over.next == &over) return 0;
   for (struct held *h = running.next; h != &running; h = h->next) h->is_taken = 0;
   for (struct held *h = over.next; h != &over; h = h->next) h->is_taken = 0;

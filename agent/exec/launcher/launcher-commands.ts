@@ -1,6 +1,7 @@
 // The frames from the agent to a launcher (PROTOCOL.md): encoding of commands. No I/O.
 import type {
   Arming,
+  Following,
   HoldNote,
   ProcessSpec,
   ResourceLimits,
@@ -11,6 +12,7 @@ import type {
 
 const headerBytes = 9;
 const spawnFixedBytes = 71;
+const followFixedBytes = 5;
 const armFixedBytes = 41;
 const tmpfsFixedBytes = 25;
 const rlimitBytes = 17;
@@ -30,6 +32,7 @@ const commandLogged = 11;
 const commandForget = 12;
 const commandDrop = 13;
 const commandLetGo = 14;
+const commandFollow = 15;
 
 const withRelay = 1;
 const withCgroup = 2;
@@ -86,6 +89,12 @@ export function encodeEnv(env: Readonly<Record<string, string>>): EncodedEnv | u
     count++;
   }
   return { bytes: Buffer.from(text), count };
+}
+
+/** When a process starts that is to follow another one. */
+export interface Turn extends Following {
+  /** Id of the one right before it. */
+  behind: number;
 }
 
 /** What cannot be put into a frame, in the words of a failed spawn. */
@@ -209,7 +218,8 @@ export class CommandEncoder {
     return true;
   }
 
-  spawn(id: number, spec: ProcessSpec, env: EncodedEnv): Unsendable | undefined {
+  /** With `turn` it starts when another process has ended. */
+  spawn(id: number, spec: ProcessSpec, env: EncodedEnv, turn?: Turn): Unsendable | undefined {
     const allow = spec.confine?.seccomp?.allow.join(",") ?? "";
     const writable = spec.confine?.writable ?? [];
     let text = `${spec.cwd}\0${spec.channel ?? ""}\0${spec.stdin ?? ""}\0${allow}\0`;
@@ -225,12 +235,20 @@ export class CommandEncoder {
     }
     if (writable.length > 255) return { errno: "E2BIG", detail: "more than 255 writable folders" };
     const textBytes = Buffer.byteLength(text);
-    const size = spawnFixedBytes + rlimits.length * rlimitBytes + textBytes + env.bytes.length;
+    const absent = turn === undefined ? undefined : Buffer.from(`${turn.absent ?? ""}\0`);
+    const turnBytes = absent === undefined ? 0 : followFixedBytes + absent.length;
+    const ownBytes = rlimits.length * rlimitBytes + textBytes + env.bytes.length;
+    const size = turnBytes + spawnFixedBytes + ownBytes;
     if (size > maxFrameBytes) {
       return { errno: "E2BIG", detail: `command and environment are ${size} bytes long` };
     }
-    let at = this.#header(commandSpawn, id, size);
+    let at = this.#header(turn === undefined ? commandSpawn : commandFollow, id, size);
     const b = this.#buffer;
+    if (turn !== undefined && absent !== undefined) {
+      at = b.writeUInt32LE(turn.behind, at);
+      at = b.writeUInt8(turn.isCondition ? 1 : 0, at);
+      at += absent.copy(b, at);
+    }
     at = this.#times(at, spec);
     at = b.writeUInt8(spec.mark === undefined ? 0 : 1, at);
     if (spec.mark === undefined) b.fill(0, at, at + 8);

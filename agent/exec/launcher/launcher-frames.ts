@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import type { Facts } from "../../../protocol/outcome.ts";
 import type { HeldProcess, LimitName, ProcessEnd, Usage } from "./process.ts";
 
-export const launcherProtocol = 3;
+export const launcherProtocol = 4;
 
 const headerBytes = 9;
 const eventHello = 128;
@@ -21,6 +21,7 @@ const eventUsage = 137;
 const eventDone = 138;
 const eventRoom = 139;
 const eventHeld = 140;
+const eventReturned = 141;
 /** Bodies that are passed on in pieces may be this long, those of all others `maxTextBytes` more. */
 const maxStreamedBytes = 16 * 1024 * 1024;
 const maxTextBytes = 512;
@@ -36,6 +37,7 @@ const bodyBytes: Readonly<Record<number, number>> = {
   [eventDone]: 4,
   [eventRoom]: 4,
   [eventHeld]: 61,
+  [eventReturned]: 0,
 };
 const limitNames: readonly (LimitName | undefined)[] = [
   undefined,
@@ -79,6 +81,8 @@ export interface LauncherEvents {
   held(process: HeldProcess | undefined): void;
   ended(id: number, end: Extract<ProcessEnd, { kind: "exited" }>): void;
   spawnFailed(id: number, stage: number, errno: number, why: string): void;
+  /** It was to follow another one, and has not begun. */
+  returned(id: number): void;
 }
 
 /** Decodes a stream of events. Frames may be cut anywhere; output is passed on in pieces then. */
@@ -160,6 +164,8 @@ export class EventDecoder {
       this.#events.done(id, b.readUInt32LE(body));
     } else if (type === eventHeld) {
       this.#events.held(id === 0 ? undefined : decodeHeld(b, { id, body, end: body + size }));
+    } else if (type === eventReturned) {
+      this.#events.returned(id);
     } else if (type === eventRoom) {
       this.#events.room(id, b.readUInt32LE(body));
     } else {

@@ -34,6 +34,9 @@
  * held for up to a millisecond so that they travel with what follows. With more than 256 KiB
  * unsent the pipes are not read at all, while deaths, timeouts and commands are.
  *
+ * Lines.  A process may be told to wait for the end of another one and to start in its place (line.c).
+ * Then the end that it has waited for is held back like output, for the agent need not hurry.
+ *
  * Meter.  A process with a mark and EDGEDAG_WORKER_CLAIM in its environment shares that file with us:
  * there we count what we have read of its pipes, under a sequence number that is odd while we read.
  * With FIONREAD the worker then knows whether a call has written anything, and spares the marks of
@@ -128,11 +131,13 @@ static void timers(void) {
   for (struct task *t = tasks.next; t != &tasks; t = t->next) {
     if (now >= t->register_at) register_pipes(t);
     if (now >= t->watch_at) watch(t);
+    if (now >= t->slow_at) line_slow(t);
     if (now >= t->timeout_at) stop_task(t, STOP_TIMEOUT, t->grace_ms);
     if (!t->dead && now >= t->kill_at) force(t);
     due(t->register_at);
     due(t->timeout_at);
     due(t->watch_at);
+    due(t->slow_at);
     due(t->dead ? t->drain_at : t->kill_at);
   }
 }
@@ -145,6 +150,7 @@ static void hang_up(void) {
   orphaned_until = NEVER;
   if (!is_orphaned) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, agent_in, NULL);
   for (struct task *t = tasks.next; t != &tasks; t = t->next) {
+    line_clear(t);
     stop_task(t, STOP_KILLED, 0);
     read_on(t);
   }
@@ -152,6 +158,7 @@ static void hang_up(void) {
 
 static void command(uint8_t type, uint32_t id, uint8_t *body, size_t size) {
   if (type == CMD_SPAWN) return spawn(id, body, size);
+  if (type == CMD_FOLLOW) return follow(id, body, size);
   if (type == CMD_TMPFS) return tmpfs(id, body, size);
   if (type == CMD_KEEP) return keep(id, body, size);
   if (type == CMD_BYE && size == 0) {
@@ -162,6 +169,7 @@ static void command(uint8_t type, uint32_t id, uint8_t *body, size_t size) {
   struct task *t = find_id(id); /* one that has ended may be asked for by an agent that does not know */
   if (type == CMD_KILL && size == 4) {
     if (t) stop_task(t, STOP_KILLED, get32(body));
+    else line_drop(id);
   } else if (type == CMD_CHANNEL) {
     if (t) relay_send(t, body, size);
   } else if (type == CMD_ARM) {

@@ -5,7 +5,7 @@
 import { spawn as spawnChild } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { ChannelWindow } from "./channel-window.ts";
-import { CommandEncoder, type EncodedEnv, encodeEnv } from "./launcher-commands.ts";
+import { CommandEncoder, type EncodedEnv, encodeEnv, type Turn } from "./launcher-commands.ts";
 import {
   EventDecoder,
   type LauncherEvents,
@@ -211,13 +211,21 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   }
 
   spawn(spec: ProcessSpec, listener: ProcessListener): LauncherProcess {
+    return this.#start(spec, listener);
+  }
+
+  #start(
+    spec: ProcessSpec,
+    listener: ProcessListener,
+    later?: { turn: Turn; returned(): void },
+  ): LauncherProcess {
     const id = this.#nextId();
     const window =
       spec.relay === true ? new ChannelWindow((bytes) => this.#sendInto(id, bytes)) : undefined;
-    const live = new LiveProcess(spec, listener, window);
+    const live = new LiveProcess(spec, listener, { window, ...later });
     this.#live.set(id, live);
     if (this.#isClosed) {
-      this.#endSoon(id, { kind: "lost" });
+      process.nextTick(() => this.#lose(id));
     } else {
       let env = this.#envs.get(spec.env);
       if (env === undefined) {
@@ -229,16 +237,22 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
       const unsendable =
         env === undefined
           ? { errno: "EINVAL", detail: "a variable of the environment is not allowed (NUL or =)" }
-          : this.#commands.spawn(id, spec, env);
+          : this.#commands.spawn(id, spec, env, later?.turn);
       if (unsendable !== undefined) this.#endSoon(id, { kind: "spawn-failed", ...unsendable });
       else this.#planFlush();
     }
     const kill = (graceMs: number) => {
       if (this.#has(id)) this.#command(() => this.#commands.kill(id, graceMs));
     };
-    if (spec.held !== undefined) return { kill, held: this.#heldHandle(id) };
+    const follow: LauncherProcess["follow"] = (next, nextListener, how) =>
+      this.#start(next, nextListener, {
+        turn: { behind: id, ...how },
+        returned: () => nextListener.returned(),
+      });
+    if (spec.held !== undefined) return { kill, follow, held: this.#heldHandle(id) };
     return {
       kill,
+      follow,
       send: (bytes) => window?.send(bytes),
       arm: (arming) => {
         if (!this.#has(id)) return Promise.resolve("ESRCH");
@@ -256,7 +270,7 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   /** Takes a process over from the byte on that was logged last; its listener hears the rest. */
   take(held: HeldProcess, { spec, from, note, listener }: Taking): LauncherProcess {
     const { id, pid } = held;
-    const live = new LiveProcess(spec, listener, undefined);
+    const live = new LiveProcess(spec, listener);
     live.pid = pid;
     this.#live.set(id, live);
     if (this.#isClosed) this.#endSoon(id, { kind: "lost" });
@@ -468,6 +482,11 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
         this.#expect(live !== undefined && live.pid === 0, "a failed start", id);
         if (live !== undefined) this.#settle(id, spawnFailure(live.spec, { stage, errno, why }));
       },
+      returned: (id) => {
+        const live = this.#live.get(id);
+        this.#expect(live?.isToFollow === true, "a return", id);
+        if (live?.isToFollow === true) this.#lose(id);
+      },
     };
   }
 
@@ -487,6 +506,17 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     if (live === undefined) return;
     this.#live.delete(id);
     live.ended(end);
+  }
+
+  /** One that has not begun is given back. */
+  #lose(id: number): void {
+    const live = this.#live.get(id);
+    if (live?.isToFollow !== true) {
+      this.#settle(id, { kind: "lost" });
+      return;
+    }
+    this.#live.delete(id);
+    live.returned();
   }
 
   /** `ended` never comes before `spawn` has returned. */
@@ -511,7 +541,8 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     for (const live of lost) {
       // The pids of one inside mean other processes here.
       if (live.pid > 0 && !this.#link.isInside) killGroup(live.pid);
-      live.ended({ kind: "lost" });
+      if (live.isToFollow) live.returned();
+      else live.ended({ kind: "lost" });
     }
     for (const resolve of this.#mounts.values()) resolve("ECHILD");
     this.#mounts.clear();

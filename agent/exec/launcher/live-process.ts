@@ -9,15 +9,22 @@ export class LiveProcess {
   readonly window: ChannelWindow | undefined;
   /** 0 until the launcher has told it. */
   pid = 0;
+  /** Told instead of the listener's `ended` when it has not begun; of one that is to follow. */
+  readonly #returned: (() => void) | undefined;
   /** Bytes of output that the launcher may still pass on. */
   #outputLeft: number;
   readonly #arms: ((error: string | undefined) => void)[] = [];
   readonly #usages: ((usage: Usage | undefined) => void)[] = [];
 
-  constructor(spec: ProcessSpec, listener: ProcessListener, window: ChannelWindow | undefined) {
+  constructor(
+    spec: ProcessSpec,
+    listener: ProcessListener,
+    { window, returned }: { window?: ChannelWindow | undefined; returned?: () => void } = {},
+  ) {
     this.spec = spec;
     this.listener = listener;
     this.window = window;
+    this.#returned = returned;
     this.#outputLeft = spec.outputLimitBytes ?? Number.POSITIVE_INFINITY;
   }
 
@@ -53,6 +60,16 @@ export class LiveProcess {
   admits(bytes: number): boolean {
     this.#outputLeft -= bytes;
     return this.#outputLeft >= 0;
+  }
+
+  /** It is to follow another process, and is not known to have begun. */
+  get isToFollow(): boolean {
+    return this.#returned !== undefined && this.pid === 0;
+  }
+
+  returned(): void {
+    for (const resolve of this.#arms.splice(0)) resolve("ESRCH");
+    guard(() => this.#returned?.());
   }
 
   ended(end: ProcessEnd): void {

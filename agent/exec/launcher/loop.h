@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#define PROTOCOL_VERSION 3
+#define PROTOCOL_VERSION 4
 #define HEADER_BYTES 9
 #define ENDED_BYTES 104
 #define READ_BYTES 65536
@@ -26,11 +26,12 @@
 
 enum {
   CMD_SPAWN = 1, CMD_KILL, CMD_CHANNEL, CMD_ARM, CMD_USAGE, CMD_TMPFS,
-  CMD_BYE, CMD_ATTACH, CMD_KEEP, CMD_TAKE, CMD_LOGGED, CMD_FORGET, CMD_DROP, CMD_LET_GO
+  CMD_BYE, CMD_ATTACH, CMD_KEEP, CMD_TAKE, CMD_LOGGED, CMD_FORGET, CMD_DROP, CMD_LET_GO,
+  CMD_FOLLOW
 };
 enum {
   EV_HELLO = 128, EV_STARTED, EV_STDOUT, EV_STDERR, EV_MARK, EV_ENDED, EV_SPAWN_FAILED,
-  EV_CHANNEL, EV_SAMPLE, EV_USAGE, EV_DONE, EV_ROOM, EV_HELD
+  EV_CHANNEL, EV_SAMPLE, EV_USAGE, EV_DONE, EV_ROOM, EV_HELD, EV_RETURNED
 };
 enum { STOP_NONE, STOP_TIMEOUT, STOP_OUTPUT, STOP_KILLED, STOP_MEMORY, STOP_PIDS, STOP_CPU_TIME };
 enum { /* where a start failed; the client makes a sentence of it */
@@ -60,7 +61,7 @@ struct task {
   pid_t pid;
   int fd[3];
   uint64_t bytes[2], dropped, limit;
-  int64_t start_ns, register_at, timeout_at, kill_at, drain_at, died_at;
+  int64_t start_ns, register_at, timeout_at, kill_at, drain_at, died_at, slow_at;
   double started_ms, wall_ms, user_ms, system_ms, rss_bytes;
   int code;
   uint8_t registered, dead, by_signal, stop, forced, leaked, has_mark;
@@ -71,6 +72,7 @@ struct task {
   uint32_t room;
   uint8_t is_relay_closing, waits_relay;
   struct held *held; /* NULL: it ends with the agent */
+  struct line *line; /* NULL: nobody waits for its end */
   uint8_t is_paused; /* so much of it is kept that its pipes are not read */
   /* of a watched task */
   uint8_t is_watched, is_sampled;
@@ -170,6 +172,18 @@ int hold_command(uint8_t type, uint32_t id, const uint8_t *body, size_t size);
 int hold_orphans(void);
 void hold_accept(void);
 void hold_attach(void);
+
+struct held *hold_set_aside(void);      /* what was announced, for a spawn that comes later */
+void hold_announce(struct held *h);     /* here it comes */
+void hold_forget(struct held *h);       /* it does not come */
+
+/* ---- line.c: processes that wait for their turn behind another one ---- */
+void follow(uint32_t id, uint8_t *body, size_t size);
+int line_advance(struct line *l, int has_succeeded);
+void line_slow(struct task *t);
+int line_drop(uint32_t id);
+void line_let_go(uint32_t id);
+void line_clear(struct task *t);
 
 /* ---- mounts.c ---- */
 void tmpfs(uint32_t id, const uint8_t *body, size_t size);

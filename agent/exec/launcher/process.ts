@@ -116,6 +116,20 @@ export type ProcessEnd =
   /** Whoever watched over it died. */
   | { kind: "lost" };
 
+/** Of a process that is to follow another one. */
+export interface FollowListener extends ProcessListener {
+  /** Instead of `ended`, and without `started`: it has not begun, and will not. */
+  returned(): void;
+}
+
+/** How a process follows another one. */
+export interface Following {
+  /** Only when that one ended by itself, with code 0. Else whatever becomes of it. */
+  isCondition: boolean;
+  /** And when there is no file at this path then. */
+  absent?: string;
+}
+
 /** A limit of `ResourceLimits` that was exceeded. */
 export type LimitName = "memory" | "pids" | "cpu-time";
 
@@ -156,6 +170,11 @@ export interface LauncherProcess {
   usage?(): Promise<Usage | undefined>;
   /** Of a process that is held. */
   held?: HeldHandle;
+  /**
+   * Starts the next process when this one has ended, without asking in between. One that does not
+   * count on this one is `returned` as well when this one is slow (10 ms). Absent where it cannot be.
+   */
+  follow?(spec: ProcessSpec, listener: FollowListener, how: Following): LauncherProcess;
 }
 
 /** Of a file system in memory; `uid` and `gid` own its root (0 when absent). */

@@ -321,7 +321,7 @@ void spawn(uint32_t id, uint8_t *body, size_t size) {
   memcpy(t->fd, e.ours, sizeof t->fd);
   t->register_at = t->start_ns + LAZY_NS;
   t->timeout_at = timeout_ms ? t->start_ns + timeout_ms * MS : NEVER;
-  t->kill_at = t->drain_at = t->watch_at = NEVER;
+  t->kill_at = t->drain_at = t->watch_at = t->slow_at = NEVER;
   due(t->register_at);
   due(t->timeout_at);
   add_task(t);

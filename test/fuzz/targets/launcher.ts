@@ -52,6 +52,7 @@ function told(pieces: readonly Buffer[]): { told: string; refused: boolean } {
     usage: (...v) => tell("usage", ...v),
     done: (...v) => tell("done", ...v),
     held: (...v) => tell("held", ...v),
+    returned: (...v) => tell("returned", ...v),
   });
   try {
     for (const piece of pieces) decoder.push(piece);
