@@ -4,7 +4,7 @@
 
 /** Slower than this, a call is not quick; milliseconds. */
 const quickMs = 0.5;
-/** The same of a process: starting one takes longer. Half of what the launcher has patience for. */
+/** The same of a process: starting one takes longer. Half of the patience of what waits behind one (exec/attempt.ts). */
 const quickProcessMs = 5;
 /** Slower than this, a call is slow; milliseconds. */
 const slowMs = 10;

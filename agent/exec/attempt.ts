@@ -32,6 +32,8 @@ import type {
 
 /** Results above this many bytes of JSON text travel as files. */
 export const largeValueBytes = 64 * 1024;
+/** A process that takes longer keeps nothing waiting that need not wait for it. */
+const patienceMs = 10;
 /** A result file above this is not read to check it: 512 MiB is what a JavaScript text can hold. */
 const maxResultBytes = 480 * 2 ** 20;
 
@@ -155,7 +157,9 @@ export class Executor {
     const line = behind?.attempt.line;
     if (behind !== undefined && line !== undefined) {
       const { isCondition } = behind;
-      const how = isCondition ? { isCondition, absent: line.resultPath } : { isCondition };
+      const how = isCondition
+        ? { isCondition, absent: line.resultPath }
+        : { isCondition, patienceMs };
       return track(spec, listener, (heard) => line.follow(spec.process, heard, how));
     }
     const { launcher, holder = launcher } = this.#parts;

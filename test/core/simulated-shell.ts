@@ -90,7 +90,7 @@ export class SimulatedShell {
   }
 
   #capacity() {
-    return capacityOf(this.#slots);
+    return { ...capacityOf(this.#slots), lines: true as const };
   }
 
   // ---- one step: something happens ----

@@ -28,7 +28,7 @@ function frame(type: number, id: number, body: Buffer): Buffer {
   return Buffer.concat([head, body]);
 }
 
-const hello = frame(128, 0, Buffer.from("03000000070000000000000000", "hex"));
+const hello = frame(128, 0, Buffer.from("04000000070000000000000000", "hex"));
 const started = frame(129, 1, Buffer.concat([Buffer.from([7, 0, 0, 0]), Buffer.alloc(8)]));
 
 const isRoot = process.getuid?.() === 0;
@@ -155,6 +155,7 @@ t.test("hostile bytes end the connection, and every process is told lost", async
     "figures that were not asked for": Buffer.concat([started, frame(137, 1, Buffer.alloc(73))]),
     "an answer to nothing": Buffer.concat([started, frame(138, 1, u32(0))]),
     "an end before the start": frame(133, 1, Buffer.alloc(104)),
+    "a return of one that follows nobody": frame(141, 1, Buffer.alloc(0)),
   };
   for (const [name, bytes] of Object.entries(attacks)) {
     const [ours, theirs] = duplexPair();

@@ -109,7 +109,7 @@ t.test("a binary that is no launcher is refused with a reason", async (t) => {
 
 t.test("the binary speaks to people", async (t) => {
   const launcher = (...words: string[]) => spawnSync(launcherPath(), words, { encoding: "utf8" });
-  t.match(launcher("--version"), { status: 0, stdout: /protocol 3/ });
+  t.match(launcher("--version"), { status: 0, stdout: /protocol 4/ });
   t.match(launcher(), { status: 64, stderr: /fd 3 must be a socket/ });
   t.match(launcher("--nonsense"), { status: 64, stderr: /unknown argument/ });
 });

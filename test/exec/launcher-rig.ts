@@ -8,6 +8,8 @@ import { findLauncher } from "../../agent/exec/launcher/find.ts";
 import { Launcher } from "../../agent/exec/launcher/launcher.ts";
 import { PlainStarter } from "../../agent/exec/launcher/plain.ts";
 import type {
+  Following,
+  FollowListener,
   LauncherProcess,
   ProcessEnd,
   ProcessSpec,
@@ -65,7 +67,9 @@ export type Piece =
   | { stream: "stdout" | "stderr"; mark: number };
 
 export interface Story {
+  /** Of one that was given back: lost. */
   end: ProcessEnd;
+  isReturned: boolean;
   pid: number;
   startedAt: number;
   stdout: Buffer;
@@ -76,7 +80,7 @@ export interface Story {
   samples: Usage[];
   /** Output and marks as they came, neighbours of one stream joined. */
   pieces: Piece[];
-  /** How often `ended` was called. */
+  /** How often its end was told. */
   ends: number;
 }
 
@@ -96,6 +100,28 @@ export function tell(
   starter: ProcessStarter,
   argv: string[],
   more: Partial<ProcessSpec> = {},
+): Told {
+  return listen(argv, more, (spec, listener) => starter.spawn(spec, listener));
+}
+
+/** Behind another one. */
+export function follow(
+  before: Told,
+  argv: string[],
+  how: Following,
+  more: Partial<ProcessSpec> = {},
+): Told {
+  return listen(argv, more, (spec, listener) => {
+    const process = before.process.follow?.(spec, listener, how);
+    if (process === undefined) throw new Error("nothing can follow it");
+    return process;
+  });
+}
+
+function listen(
+  argv: string[],
+  more: Partial<ProcessSpec>,
+  start: (spec: ProcessSpec, listener: FollowListener) => LauncherProcess,
 ): Told {
   const spec = { argv, env: envWith("X=1"), cwd: "/", graceMs: 200, ...more };
   const chunks: Record<"stdout" | "stderr" | "channel", Buffer[]> = {
@@ -120,7 +146,26 @@ export function tell(
     heard += bytes.toString("latin1");
     for (const wait of waits) if (heard.includes(wait.text)) wait.resolve();
   };
-  const process = starter.spawn(spec, {
+  const over = (end: ProcessEnd, isReturned: boolean) => {
+    ends++;
+    // A second end would come in the same turn or the next: give it the chance to be seen.
+    setImmediate(() =>
+      done.resolve({
+        end,
+        isReturned,
+        pid,
+        startedAt,
+        stdout: Buffer.concat(chunks.stdout),
+        stderr: Buffer.concat(chunks.stderr),
+        channel: Buffer.concat(chunks.channel),
+        closes,
+        samples,
+        pieces,
+        ends,
+      }),
+    );
+  };
+  const process = start(spec, {
     started: (info) => {
       ({ pid, startedAt } = info);
       started.resolve(pid);
@@ -144,24 +189,8 @@ export function tell(
     },
     sample: (usage) => samples.push(usage),
     mark: (stream, mark) => pieces.push({ stream, mark }),
-    ended: (end) => {
-      ends++;
-      // A second `ended` would come in the same turn or the next: give it the chance to be seen.
-      setImmediate(() =>
-        done.resolve({
-          end,
-          pid,
-          startedAt,
-          stdout: Buffer.concat(chunks.stdout),
-          stderr: Buffer.concat(chunks.stderr),
-          channel: Buffer.concat(chunks.channel),
-          closes,
-          samples,
-          pieces,
-          ends,
-        }),
-      );
-    },
+    ended: (end) => over(end, false),
+    returned: () => over({ kind: "lost" }, true),
   });
   const said = (text: string) => {
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -12,7 +12,7 @@ import type {
 
 const headerBytes = 9;
 const spawnFixedBytes = 71;
-const followFixedBytes = 5;
+const followFixedBytes = 9;
 const armFixedBytes = 41;
 const tmpfsFixedBytes = 25;
 const rlimitBytes = 17;
@@ -92,10 +92,10 @@ export function encodeEnv(env: Readonly<Record<string, string>>): EncodedEnv | u
 }
 
 /** When a process starts that is to follow another one. */
-export interface Turn extends Following {
+export type Turn = Following & {
   /** Id of the one right before it. */
   behind: number;
-}
+};
 
 /** What cannot be put into a frame, in the words of a failed spawn. */
 export interface Unsendable {
@@ -246,6 +246,7 @@ export class CommandEncoder {
     const b = this.#buffer;
     if (turn !== undefined && absent !== undefined) {
       at = b.writeUInt32LE(turn.behind, at);
+      at = b.writeUInt32LE(clampU32(turn.patienceMs ?? u32Max), at);
       at = b.writeUInt8(turn.isCondition ? 1 : 0, at);
       at += absent.copy(b, at);
     }

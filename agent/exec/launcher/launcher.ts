@@ -238,8 +238,10 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
         env === undefined
           ? { errno: "EINVAL", detail: "a variable of the environment is not allowed (NUL or =)" }
           : this.#commands.spawn(id, spec, env, later?.turn);
-      if (unsendable !== undefined) this.#endSoon(id, { kind: "spawn-failed", ...unsendable });
-      else this.#planFlush();
+      if (unsendable === undefined) this.#planFlush();
+      // Its turn has not come: who asks again then is told why.
+      else if (later !== undefined) process.nextTick(() => this.#lose(id));
+      else this.#endSoon(id, { kind: "spawn-failed", ...unsendable });
     }
     const kill = (graceMs: number) => {
       if (this.#has(id)) this.#command(() => this.#commands.kill(id, graceMs));

@@ -6,7 +6,7 @@
  * in the same turn of our loop and is the head. One with a condition starts only when the one right
  * before it ended with code 0, by itself, and left no file at a path (a result, which only the agent
  * can judge). Whatever does not start is given back: `returned`. So is all that has no condition
- * behind a head that is slow after all, for there may be room elsewhere, and everything whose line
+ * behind a head that is slower than they have patience, for there may be room elsewhere, and everything whose line
  * is unknown: it has ended, with its end on the way to an agent that did not know.
  */
 #include "loop.h"
@@ -15,8 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FOLLOW_FIXED 5
-#define SLOW_NS (10 * MS) /* a head that is older keeps nobody waiting that need not wait for it */
+#define FOLLOW_FIXED 9
 
 #define BUCKETS 256
 
@@ -33,7 +32,8 @@ struct waiting {
 
 struct line {
   struct waiting *first, **end;
-  uint32_t last; /* id of the process at its end, the head included */
+  uint32_t last;       /* id of the process at its end, the head included */
+  uint32_t patience_ms; /* the least of those without a condition that have joined it */
   struct task *head;
 };
 
@@ -67,7 +67,7 @@ static struct waiting *shift(struct line *l) {
 }
 
 static void watch_pace(struct line *l) {
-  int64_t at = l->head->start_ns + SLOW_NS;
+  int64_t at = l->head->start_ns + l->patience_ms * MS;
   if (l->head->slow_at < at) return;
   l->head->slow_at = at;
   due(at);
@@ -77,8 +77,8 @@ static void watch_pace(struct line *l) {
 void follow(uint32_t id, uint8_t *body, size_t size) {
   uint8_t *nul = size > FOLLOW_FIXED ? memchr(body + FOLLOW_FIXED, 0, size - FOLLOW_FIXED) : NULL;
   if (!nul) die("a process of %zu bytes that is to follow", size);
-  uint32_t behind = get32(body);
-  int is_conditional = body[4] != 0;
+  uint32_t behind = get32(body), patience_ms = get32(body + 4);
+  int is_conditional = body[8] != 0;
   struct held *announced = hold_set_aside();
   struct task *head = find_id(behind);
   struct waiting *before = head ? NULL : find_waiting(behind);
@@ -92,7 +92,9 @@ void follow(uint32_t id, uint8_t *body, size_t size) {
     l = head->line = need(calloc(1, sizeof *l));
     l->end = &l->first;
     l->head = head;
+    l->patience_ms = UINT32_MAX;
   }
+  if (!is_conditional && patience_ms < l->patience_ms) l->patience_ms = patience_ms;
   struct waiting *w = need(malloc(sizeof *w + size));
   memcpy(w->body, body, size);
   w->next = NULL;

@@ -128,6 +128,8 @@ export interface Following {
   isCondition: boolean;
   /** And when there is no file at this path then. */
   absent?: string;
+  /** Without a condition: it is given back when the one that runs before it takes longer. */
+  patienceMs?: number;
 }
 
 /** A limit of `ResourceLimits` that was exceeded. */
@@ -171,8 +173,8 @@ export interface LauncherProcess {
   /** Of a process that is held. */
   held?: HeldHandle;
   /**
-   * Starts the next process when this one has ended, without asking in between. One that does not
-   * count on this one is `returned` as well when this one is slow (10 ms). Absent where it cannot be.
+   * Starts the next process when this one has ended, without asking in between. Absent where it
+   * cannot be.
    */
   follow?(spec: ProcessSpec, listener: FollowListener, how: Following): LauncherProcess;
 }
