@@ -63,12 +63,13 @@ type RandomTask = Omit<Drawn, Feature> & { [F in Feature]?: Drawn[F] };
 export const dagArbitrary: fc.Arbitrary<RandomDag> = fc
   .record({
     tasks: fc.array(taskArbitrary, { minLength: 1, maxLength: 24, size: "max" }),
-    // Tenths of the tasks that are plain functions, which is what chains are made of.
+    // Tenths of the tasks that are plain, which is what chains and lines are made of.
     plain: fc.constantFrom(3, 6, 9),
+    plainKind: fc.constantFrom("python" as const, "python" as const, "command" as const),
     concurrency: seldom(fc.integer({ min: 1, max: 2 })),
   })
-  .map(({ tasks: drawn, plain, concurrency }) => {
-    const tasks = drawn.map((task) => (task.plain < plain ? plainOf(task) : task));
+  .map(({ tasks: drawn, plain, plainKind, concurrency }) => {
+    const tasks = drawn.map((task) => (task.plain < plain ? plainOf(task, plainKind) : task));
     // Exit handlers last, so that needs always point to earlier tasks.
     const ordered = [
       ...tasks.filter(({ exit }) => exit === undefined),
@@ -81,8 +82,10 @@ export const dagArbitrary: fc.Arbitrary<RandomDag> = fc
     };
   });
 
-function plainOf({ needs, isChained, plain, limit, isDelayed, fails, priority }: RandomTask) {
-  const kind = "python" as const;
+function plainOf(
+  { needs, isChained, plain, limit, isDelayed, fails, priority }: RandomTask,
+  kind: "python" | "command",
+) {
   const task: RandomTask = { kind, needs, isChained, plain, limit, isDelayed, fails, priority };
   return task;
 }
