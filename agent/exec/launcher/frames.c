@@ -12,6 +12,7 @@
 
 int agent_in = 3, agent_out = 3, agent_gone, epoll_fd, urgent;
 int64_t lazy_at = NEVER;
+static int64_t collected_at; /* the first of what is unsent */
 struct buffer out;
 static int waits_out;
 
@@ -52,8 +53,13 @@ uint8_t *frame(uint8_t type, uint32_t id, size_t n) {
   p[4] = type;
   put32(p + 5, id);
   out.end += HEADER_BYTES + n;
-  if (lazy_at == NEVER) lazy_at = now + LAZY_NS;
+  if (lazy_at == NEVER) lazy_at = (collected_at = now) + LAZY_NS;
   return p + HEADER_BYTES;
+}
+
+/* There is enough to do until the agent answers: what is collected may wait for more company. */
+void hold_back(void) {
+  if (lazy_at < collected_at + BUSY_LAZY_NS) lazy_at = collected_at + BUSY_LAZY_NS;
 }
 
 /* The answer to a command that has no other. */

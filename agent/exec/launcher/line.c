@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #define FOLLOW_FIXED 9
+#define LONG_LINE 4 /* so many that wait keep us busy for longer than an end is held back */
 
 #define BUCKETS 256
 
@@ -33,6 +34,7 @@ struct waiting {
 struct line {
   struct waiting *first, **end;
   uint32_t last;       /* id of the process at its end, the head included */
+  uint32_t count;       /* of those that wait */
   uint32_t patience_ms; /* the least of those without a condition that have joined it */
   struct task *head;
 };
@@ -63,6 +65,7 @@ static struct waiting *shift(struct line *l) {
   if (!w) return NULL;
   l->first = w->next;
   if (!l->first) l->end = &l->first;
+  l->count--;
   return w;
 }
 
@@ -110,6 +113,7 @@ void follow(uint32_t id, uint8_t *body, size_t size) {
   *l->end = w;
   l->end = &w->next;
   l->last = id;
+  l->count++;
   watch_pace(l);
 }
 
@@ -140,6 +144,7 @@ int line_advance(struct line *l, int has_succeeded) {
   t->line = l;
   l->head = t;
   watch_pace(l);
+  if (l->count >= LONG_LINE) hold_back();
   return 1;
 }
 
@@ -159,6 +164,7 @@ void line_slow(struct task *t) {
     next = w->next;
     returned(w->id);
     free_waiting(w);
+    l->count--;
   }
 }
 
@@ -174,6 +180,7 @@ int line_drop(uint32_t id) {
     *p = w->next;
     returned(w->id);
     free_waiting(w);
+    l->count--;
     w = *p;
   } while (w && w->is_conditional);
   for (; *p; p = &(*p)->next) last = (*p)->id;

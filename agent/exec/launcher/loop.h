@@ -22,6 +22,7 @@
 #define MS 1000000LL
 #define NEVER INT64_MAX
 #define LAZY_NS (1 * MS)     /* how long output and `started` may wait for company */
+#define BUSY_LAZY_NS (3 * MS) /* the same while lines keep us busy */
 #define DRAIN_NS (1000 * MS) /* from the last kill to giving up on pipes and orphans */
 
 enum {
@@ -106,6 +107,7 @@ uint32_t get32(const uint8_t *p);
 uint64_t get64(const uint8_t *p);
 uint8_t *reserve(struct buffer *b, size_t n);
 uint8_t *frame(uint8_t type, uint32_t id, size_t n);
+void hold_back(void); /* nobody needs what is collected soon */
 void done(uint32_t id, int error);
 void send_out(void);
 void forget_agent(void); /* what was on its way to the one that is gone */
