@@ -111,6 +111,17 @@ export async function open(): Promise<Target> {
       );
       c.spawn(8, base, env);
     }),
+    commands((c) => {
+      c.spawn(10, { ...base, argv: ["/bin/sleep", "0.02"] }, env);
+      c.spawn(11, base, env, { behind: 10, isCondition: true, absent: "/tmp/none" });
+      c.spawn(12, { ...base, argv: ["echo", "x"] }, env, {
+        behind: 11,
+        isCondition: false,
+        patienceMs: 5,
+      });
+      c.spawn(13, base, env, { behind: 12, isCondition: true });
+      c.kill(12, 0);
+    }),
     frameOf(Buffer.from([9, 1, 0, 0, 0])),
   ];
   return {
