@@ -24,6 +24,7 @@ const allRows = [
   "log",
   "masking",
   "store",
+  "store-busy",
   "master-ingest",
   "broker",
   "launcher",

@@ -1,12 +1,10 @@
 // How many GET and SET a second: our store beside redis-server, on this machine, in the same run.
 // redis-benchmark over a Unix socket, 1 and 50 clients, alone and with 16 in a pipeline.
 // usage: node test/bench/store.ts [--quick]
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
 import { missing, startRedis, startStore } from "../store/rig.ts";
 import { type Answer, ask, sized, tell } from "./frame.ts";
+import { perSecond } from "./redis-benchmark.ts";
 
-const exec = promisify(execFile);
 const reason = missing("redis-benchmark");
 if (reason !== false) throw new Error(reason);
 
@@ -21,28 +19,6 @@ const shapes = [
 await using ours = await startStore();
 await using redis = await startRedis();
 
-interface Load {
-  clients: number;
-  pipeline: number;
-  requests: number;
-  command: "set" | "get";
-}
-
-async function perSecond(socketPath: string, load: Load): Promise<number> {
-  const { clients, pipeline, requests, command } = load;
-  const counts = [
-    "-c",
-    `${clients}`,
-    "-P",
-    `${pipeline}`,
-    "-n",
-    `${sized(requests, requests / 10)}`,
-  ];
-  const args = ["-s", socketPath, "-t", command, "--csv", ...counts];
-  const { stdout } = await exec("redis-benchmark", args, { timeout: 60_000 });
-  return Number(/^"(?:GET|SET)","([0-9.]+)"/m.exec(stdout)?.[1]);
-}
-
 // Both warm up: a first round would measure the compiler of V8, and the first faults of memory.
 for (const server of [ours, redis]) {
   for (const command of ["set", "get"] as const) {
@@ -54,7 +30,7 @@ for (const server of [ours, redis]) {
 const answers: Answer[] = [];
 for (const { goal, ...shape } of shapes) {
   for (const command of ["set", "get"] as const) {
-    const load = { ...shape, command };
+    const load = { ...shape, requests: sized(shape.requests, shape.requests / 10), command };
     const of = `${shape.clients} ${shape.clients === 1 ? "client" : "clients"}`;
     const answer = await ask({
       question: `store: ${command.toUpperCase()}, ${of}, pipeline of ${shape.pipeline}`,
