@@ -4,21 +4,16 @@
 // unseen: what does not fit ends the connection. The roles and the frames are in PROTOCOL.md.
 import { spawn as spawnChild } from "node:child_process";
 import type { Duplex } from "node:stream";
+import { Asked } from "./asked.ts";
 import { ChannelWindow } from "./channel-window.ts";
 import { CommandEncoder, type EncodedEnv, encodeEnv, type Turn } from "./launcher-commands.ts";
-import {
-  EventDecoder,
-  type LauncherEvents,
-  type LauncherHello,
-  launcherProtocol,
-} from "./launcher-frames.ts";
-import { guard, LiveProcess } from "./live-process.ts";
+import { EventDecoder, type LauncherHello, launcherProtocol } from "./launcher-frames.ts";
+import { LiveProcess } from "./live-process.ts";
 import type {
   HeldHandle,
   HeldProcess,
   HoldNote,
   LauncherProcess,
-  ProcessEnd,
   ProcessListener,
   ProcessSpec,
   ProcessStarter,
@@ -26,7 +21,6 @@ import type {
   TmpfsMounter,
   TmpfsSize,
 } from "./process.ts";
-import { errnoName, spawnFailure } from "./spawn-failure.ts";
 
 export type {
   LauncherProcess,
@@ -81,15 +75,10 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   readonly #link: Link;
   readonly #onExit: (detail: string) => void;
   readonly #commands = new CommandEncoder();
-  readonly #live = new Map<number, LiveProcess>();
-  readonly #mounts = new Map<number, (error: string | undefined) => void>();
+  readonly #asked: Asked;
   readonly #envs = new WeakMap<object, EncodedEnv>();
   readonly #hello = Promise.withResolvers<LauncherHello>();
   readonly #gone = Promise.withResolvers<void>();
-  readonly #drops = new Map<number, () => void>();
-  readonly #found = Promise.withResolvers<HeldProcess[]>();
-  readonly #held: HeldProcess[] = [];
-  #lastId = 0;
   #isFlushPlanned = false;
   #isDecoding = false;
   #state: "starting" | "running" | "closing" | "gone" = "starting";
@@ -168,16 +157,18 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     launcher.#commands.attach(token);
     launcher.flush();
     const timer = setTimeout(kill, helloTimeoutMs);
-    const held = await launcher.#found.promise.finally(() => clearTimeout(timer));
+    const held = await launcher.#asked.found.finally(() => clearTimeout(timer));
     return { launcher, held };
   }
 
   private constructor({ onExit }: Pick<LauncherOptions, "onExit">, link: Link) {
     this.#onExit = onExit;
     this.#link = link;
-    // Only `attach` waits for it.
-    this.#found.promise.catch(() => {});
-    const decoder = new EventDecoder(this.#events());
+    this.#asked = new Asked(link.isInside);
+    const decoder = new EventDecoder({
+      ...this.#asked.events(),
+      hello: (hello) => this.#greet(hello),
+    });
     link.socket.on("data", (chunk: Buffer) => this.#decode(decoder, chunk));
     // A broken socket is followed by the launcher's exit, which tells more.
     link.socket.on("error", (error) => this.#complain(error.message));
@@ -219,13 +210,13 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     listener: ProcessListener,
     later?: { turn: Turn; returned(): void },
   ): LauncherProcess {
-    const id = this.#nextId();
+    const id = this.#asked.nextId();
     const window =
       spec.relay === true ? new ChannelWindow((bytes) => this.#sendInto(id, bytes)) : undefined;
     const live = new LiveProcess(spec, listener, { window, ...later });
-    this.#live.set(id, live);
+    this.#asked.add(id, live);
     if (this.#isClosed) {
-      process.nextTick(() => this.#lose(id));
+      process.nextTick(() => this.#asked.lose(id));
     } else {
       let env = this.#envs.get(spec.env);
       if (env === undefined) {
@@ -240,8 +231,8 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
           : this.#commands.spawn(id, spec, env, later?.turn);
       if (unsendable === undefined) this.#planFlush();
       // Its turn has not come: who asks again then is told why.
-      else if (later !== undefined) process.nextTick(() => this.#lose(id));
-      else this.#endSoon(id, { kind: "spawn-failed", ...unsendable });
+      else if (later !== undefined) process.nextTick(() => this.#asked.lose(id));
+      else this.#asked.endSoon(id, { kind: "spawn-failed", ...unsendable });
     }
     const kill = (graceMs: number) => {
       if (this.#has(id)) this.#command(() => this.#commands.kill(id, graceMs));
@@ -274,8 +265,8 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     const { id, pid } = held;
     const live = new LiveProcess(spec, listener);
     live.pid = pid;
-    this.#live.set(id, live);
-    if (this.#isClosed) this.#endSoon(id, { kind: "lost" });
+    this.#asked.add(id, live);
+    if (this.#isClosed) this.#asked.endSoon(id, { kind: "lost" });
     else this.#command(() => this.#commands.takeOver(id, from, note));
     return {
       kill: (graceMs) => {
@@ -288,10 +279,8 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   /** Kills a process that was found; resolves when nothing of it is left. */
   drop({ id }: HeldProcess): Promise<void> {
     if (this.#isClosed) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#drops.set(id, resolve);
     this.#command(() => this.#commands.drop(id));
-    return promise;
+    return this.#asked.dropping(id);
   }
 
   /** Ends the connection and leaves to the holder what it holds. */
@@ -299,7 +288,7 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     if (this.#isClosed) return;
     this.flush();
     this.#state = "closing";
-    this.#live.clear();
+    this.#asked.leave();
     const { socket, detach } = this.#link;
     await new Promise<void>((resolve) => {
       socket.once("close", resolve);
@@ -358,17 +347,15 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
   }
 
   #tmpfs(what: "mount" | "resize" | "unmount", path: string, size: TmpfsSize) {
-    const id = this.#nextId();
+    const id = this.#asked.nextId();
     if (this.#isClosed) return Promise.resolve("ECHILD");
     if (!this.#commands.tmpfs(id, what, path, size)) return Promise.resolve("EINVAL");
-    const { promise, resolve } = Promise.withResolvers<string | undefined>();
-    this.#mounts.set(id, resolve);
     this.#planFlush();
-    return promise;
+    return this.#asked.mounting(id);
   }
 
   #has(id: number): boolean {
-    return this.#live.has(id) && !this.#isClosed;
+    return this.#asked.has(id) && !this.#isClosed;
   }
 
   #command(encode: () => void): void {
@@ -404,126 +391,15 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     }
   }
 
-  #nextId(): number {
-    do this.#lastId = (this.#lastId + 1) >>> 0;
-    while (this.#live.has(this.#lastId) || this.#mounts.has(this.#lastId));
-    return this.#lastId;
-  }
-
-  #events(): LauncherEvents {
-    return {
-      hello: (hello) => {
-        if (hello.protocol !== launcherProtocol) {
-          this.#complain(`it speaks protocol ${hello.protocol}, this agent ${launcherProtocol}`);
-          if (this.#link.pid > 0 || this.#link.isInside) this.#link.kill();
-          else this.#hello.reject(new Error(`the launcher: ${this.#complaint}`));
-        } else if (this.#state === "starting") {
-          this.#state = "running";
-          this.#hello.resolve(hello);
-        }
-      },
-      started: (id, pid, startedAt) => {
-        const live = this.#live.get(id);
-        this.#expect(live !== undefined && live.pid === 0 && pid > 0, "started", id);
-        if (live === undefined) return;
-        live.pid = pid;
-        guard(() => live.listener.started({ pid, startedAt }));
-      },
-      output: (id, stream, bytes) => {
-        const live = this.#running(id, stream);
-        if (live === undefined) return;
-        this.#expect(live.admits(bytes.length), `${stream} beyond the limit`, id);
-        guard(() => live.listener.output(stream, bytes));
-      },
-      mark: (id, stream, markId) => {
-        const live = this.#running(id, "a mark");
-        if (live !== undefined) guard(() => live.listener.mark(stream, markId));
-      },
-      channel: (id, bytes) => {
-        const live = this.#running(id, "a channel");
-        if (live === undefined) return;
-        this.#expect(live.window !== undefined, "a channel", id);
-        if (bytes === undefined) live.window?.drop();
-        guard(() => live.listener.channel?.(bytes));
-      },
-      room: (id, bytes) => {
-        const window = this.#running(id, "room")?.window;
-        this.#expect(window?.room(bytes) === true, "room", id);
-      },
-      sample: (id, usage) => {
-        const live = this.#running(id, "a sample");
-        if (live !== undefined) guard(() => live.listener.sample?.(usage));
-      },
-      usage: (id, usage) => {
-        this.#expect(this.#running(id, "usage")?.measured(usage) === true, "usage", id);
-      },
-      done: (id, errno) => {
-        const error = errno === 0 ? undefined : errnoName(errno);
-        const mounted = this.#mounts.get(id);
-        this.#mounts.delete(id);
-        const dropped = this.#drops.get(id);
-        this.#drops.delete(id);
-        if (mounted !== undefined) mounted(error);
-        else if (dropped !== undefined) dropped();
-        else this.#expect(this.#live.get(id)?.armed(error) === true, "done", id);
-      },
-      held: (process) => {
-        this.#expect(false, "a held process", process?.id ?? 0);
-        if (process === undefined) this.#found.resolve(this.#held);
-        else this.#held.push(process);
-        this.#lastId = Math.max(this.#lastId, process?.id ?? 0);
-      },
-      ended: (id, end) => {
-        const live = this.#running(id, "an end");
-        if (live === undefined) return;
-        end.facts.pid = live.pid;
-        this.#settle(id, end);
-      },
-      spawnFailed: (id, stage, errno, why) => {
-        const live = this.#live.get(id);
-        this.#expect(live !== undefined && live.pid === 0, "a failed start", id);
-        if (live !== undefined) this.#settle(id, spawnFailure(live.spec, { stage, errno, why }));
-      },
-      returned: (id) => {
-        const live = this.#live.get(id);
-        this.#expect(live?.isToFollow === true, "a return", id);
-        if (live?.isToFollow === true) this.#lose(id);
-      },
-    };
-  }
-
-  #running(id: number, what: string): LiveProcess | undefined {
-    const live = this.#live.get(id);
-    this.#expect(live !== undefined && live.pid > 0, what, id);
-    return live;
-  }
-
-  /** The one inside may be a task that has taken its place: then no further frame is read. */
-  #expect(isSo: boolean, what: string, id: number): void {
-    if (!isSo && this.#link.isInside) throw new Error(`launcher sent ${what} of process ${id}`);
-  }
-
-  #settle(id: number, end: ProcessEnd): void {
-    const live = this.#live.get(id);
-    if (live === undefined) return;
-    this.#live.delete(id);
-    live.ended(end);
-  }
-
-  /** One that has not begun is given back. */
-  #lose(id: number): void {
-    const live = this.#live.get(id);
-    if (live?.isToFollow !== true) {
-      this.#settle(id, { kind: "lost" });
-      return;
+  #greet(hello: LauncherHello): void {
+    if (hello.protocol !== launcherProtocol) {
+      this.#complain(`it speaks protocol ${hello.protocol}, this agent ${launcherProtocol}`);
+      if (this.#link.pid > 0 || this.#link.isInside) this.#link.kill();
+      else this.#hello.reject(new Error(`the launcher: ${this.#complaint}`));
+    } else if (this.#state === "starting") {
+      this.#state = "running";
+      this.#hello.resolve(hello);
     }
-    this.#live.delete(id);
-    live.returned();
-  }
-
-  /** `ended` never comes before `spawn` has returned. */
-  #endSoon(id: number, end: ProcessEnd): void {
-    process.nextTick(() => this.#settle(id, end));
   }
 
   #complain(text: string): void {
@@ -537,32 +413,9 @@ export class Launcher implements ProcessStarter, TmpfsMounter {
     this.#state = "gone";
     const said = this.#complaint.trim();
     const detail = `the launcher ${how}${said === "" ? "" : `: ${said}`}`;
-    // A listener may ask for another process at once, hence the copy.
-    const lost = [...this.#live.values()];
-    this.#live.clear();
-    for (const live of lost) {
-      // The pids of one inside mean other processes here.
-      if (live.pid > 0 && !this.#link.isInside) killGroup(live.pid);
-      if (live.isToFollow) live.returned();
-      else live.ended({ kind: "lost" });
-    }
-    for (const resolve of this.#mounts.values()) resolve("ECHILD");
-    this.#mounts.clear();
-    for (const resolve of this.#drops.values()) resolve();
-    this.#drops.clear();
-    this.#found.reject(new Error(detail));
+    this.#asked.end(detail);
     this.#hello.reject(new Error(detail));
     this.#gone.resolve();
     if (wasRunning && !wasAsked) this.#onExit(detail);
-  }
-}
-
-/** PDEATHSIG has killed the leader; the rest of its group would live on without this. */
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    // ESRCH is the usual answer: nobody is left.
-    if (!(error instanceof Error && "code" in error)) throw error;
   }
 }
