@@ -59,7 +59,7 @@ t.test("lines", async (t) => {
   t.test("its output, times and limits are its own", async (t) => {
     const head = tell(launcher, ["echo", "one"]);
     const next = follow(head, ["sh", "-c", "echo two; exec sleep 60"], onSuccess, {
-      timeoutMs: 50,
+      timeoutMs: 1500,
     });
     t.match(await head.done, { end: done });
     const { end, stdout, startedAt } = await next.done;
@@ -140,7 +140,7 @@ t.test("lines", async (t) => {
   t.test("a slow one inside of a line is slow, too", async (t) => {
     const gate = path();
     const head = tell(launcher, ["true"]);
-    const slow = follow(head, gated(gate), free);
+    const slow = follow(head, gated(gate), onSuccess);
     const goes = follow(slow, ["true"], hasty);
     t.match(await goes.done, { isReturned: true });
     writeFileSync(gate, "");
