@@ -13,9 +13,26 @@ export type Row = Record<string, unknown>;
 export function findDamage(database: DatabaseSync): string | undefined {
   const structure = database.prepare("PRAGMA quick_check(1)").get()?.quick_check;
   if (structure !== "ok") return String(structure).split("\n")[0];
+  const table = changedTable(database);
+  if (table !== undefined) return `the columns of ${table} are not what was made`;
   const acked = readAcked(database);
   if (acked === undefined) return "the acknowledged number is not what was written";
   return findInOutbox(database, acked) ?? findInRuns(database);
+}
+
+/** As the migrations leave them. SQLite believes whatever names stand in its schema. */
+const columns: Readonly<Record<string, string>> = {
+  meta: "key,value",
+  runs: "no,run,digest,params,started_at,outcome,finished_at,last_seq,log_segment,log_end,sum,end_sum,log_sum,damage",
+  events: "id,data,sum",
+  outbox: "seq,last,data,sum",
+  run_signatures: "run,envelope",
+  used_signatures: "id,run",
+};
+
+function changedTable(database: DatabaseSync): string | undefined {
+  const read = database.prepare("SELECT group_concat(name) AS names FROM pragma_table_info(?)");
+  return Object.keys(columns).find((table) => read.get(table)?.names !== columns[table]);
 }
 
 /** Undefined when it was changed on the disk. */

@@ -29,7 +29,9 @@ async function exceededBy(box: Box, limits: BoxLimits, argv: string[]) {
   const { end } = await runIn(box, argv);
   if (end.kind === "exited" && end.stopped !== undefined) return end.stopped;
   if (end.kind === "lost") return (await ended.promise).exceeded;
-  return (await box.usage())?.exceeded;
+  // With its task the whole box may have been killed: then its end tells.
+  const usage = await box.usage();
+  return usage === undefined ? (await ended.promise).exceeded : usage.exceeded;
 }
 
 const fillMemory = "b = []\nwhile True: b.append(bytearray(4 << 20))";

@@ -8,6 +8,7 @@ import t from "tap";
 import { exitCodes } from "../../protocol/exit-codes.ts";
 import { Box } from "../rig/box.ts";
 import { RealMaster, token } from "../rig/master.ts";
+import { nodeLog } from "../rig/node-log.ts";
 import { until } from "../rig/until.ts";
 import { commandLinesWith, filesWith, isIn } from "./leaks.ts";
 
@@ -55,6 +56,11 @@ tasks:
     describe: () => agent.stderr,
   });
   t.same(commandLinesWith(secrets), []);
+  await until(
+    "its line is in the log",
+    () => nodeLog(box.state, run),
+    (lines) => lines.some(({ text }) => text?.startsWith("held")),
+  );
   await agent.stop("SIGKILL");
   const [shm = ""] = await box.shmFolders();
   t.ok(secretFilesIn(shm).length > 0, "a killed agent cannot take its files with it");
