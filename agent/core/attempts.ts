@@ -172,8 +172,10 @@ export class Attempts {
     const handover = this.#handoverOf(head);
     if (slot.queue.length > handover.depth - handover.batch || !this.#isQuick(head)) return;
     const lane = this.#queueLaneOf(head);
-    // What is ready is shared out evenly over the slots.
-    const share = Math.ceil(admission.readyCount / admission.capacity.slots);
+    // What is ready beyond the free slots is shared out evenly over all of them.
+    const places = admission.capacity.slots;
+    const free = Math.max(0, places - slots.used);
+    const share = Math.ceil(Math.max(0, admission.readyCount - free) / places);
     const depth = Math.min(handover.depth, slot.queue.length + share);
     let last = at(slot.queue, slot.queue.length - 1);
     while (slot.queue.length < depth) {

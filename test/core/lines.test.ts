@@ -58,6 +58,16 @@ t.test("where nothing can wait, and behind what is slow, each is asked for", asy
   ]);
 });
 
+t.test("nothing waits in line while a slot is free", async (t) => {
+  const tasks = chained(4, other);
+  for (const name of ["a", "b"]) tasks[name] = { ...command, needs: ["w3"] };
+  const run = new Run(tasks);
+  run.start(2, lines);
+  let last: string[] = [];
+  for (let i = 0; i < 4; i += 1) last = run.endAfter(`w${i}`, quickMs);
+  t.same(last.slice(1), ["start a#1", "start b#1"]);
+});
+
 t.test("what is given back is ready again, and gets its number again", async (t) => {
   const { run } = warmed(wide(8), { capacity: lines });
   t.same(run.giveBack("w6"), []);
