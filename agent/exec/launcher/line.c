@@ -6,8 +6,9 @@
  * in the same turn of our loop and is the head. One with a condition starts only when the one right
  * before it ended with code 0, by itself, and left no file at a path (a result, which only the agent
  * can judge). Whatever does not start is given back: `returned`. So is all that has no condition
- * behind a head that is slower than they have patience, for there may be room elsewhere, and everything whose line
- * is unknown: it has ended, with its end on the way to an agent that did not know.
+ * behind a head that is slower than they have patience, for there may be room elsewhere, and
+ * everything whose line is unknown: it has ended, with its end on the way to an agent that did not
+ * know.
  */
 #include "loop.h"
 #include <errno.h>
@@ -17,7 +18,6 @@
 
 #define FOLLOW_FIXED 9
 #define LONG_LINE 4 /* so many that wait keep us busy for longer than an end is held back */
-
 #define BUCKETS 256
 
 struct waiting {
@@ -33,7 +33,7 @@ struct waiting {
 
 struct line {
   struct waiting *first, **end;
-  uint32_t last;       /* id of the process at its end, the head included */
+  uint32_t last;        /* id of the process at its end, the head included */
   uint32_t count;       /* of those that wait */
   uint32_t patience_ms; /* the least of those without a condition that have joined it */
   struct task *head;
@@ -103,7 +103,7 @@ void follow(uint32_t id, uint8_t *body, size_t size) {
   w->next = NULL;
   w->line = l;
   w->id = id;
-  w->is_conditional = is_conditional != 0;
+  w->is_conditional = (uint8_t)is_conditional;
   w->announced = announced;
   w->absent = (const char *)w->body + FOLLOW_FIXED;
   w->from = (size_t)(nul + 1 - body);
@@ -129,8 +129,9 @@ int line_advance(struct line *l, int has_succeeded) {
     if (!w->is_conditional || (has_succeeded && is_absent(w->absent))) {
       hold_announce(w->announced);
       w->announced = NULL;
+      int is_taken = find_id(w->id) != NULL; /* by another one: spawn says so, and starts nothing */
       spawn(w->id, w->body + w->from, w->size);
-      t = find_id(w->id);
+      t = is_taken ? NULL : find_id(w->id);
     } else {
       returned(w->id);
     }
