@@ -50,6 +50,7 @@ def messes():
 def clean(): return [os.environ.get("LEAK"), os.environ.get("EDGEDAG_RUN"), os.getcwd(), sys.argv, os.environ["EDGEDAG_TASK"], os.getpid()]
 def alter(): return shared
 def big(n): return {"text": "\\u00e9" * n, "list": [1, 2]}
+def long(at, codes): return "x" * at + "".join(map(chr, codes)) + "y" * 70_000
 def uni(): return "\\U0001f600 \\ud800 \\u00e9"
 def echo(**args): return args
 def sleep(): time.sleep(1000)
@@ -112,6 +113,20 @@ t.test("a Python worker", async (t) => {
     t.same(JSON.parse(text).list, [1, 2]);
     t.equal(resultOf(await call("uni")), "\u{1f600} \ud800 é");
     t.equal(resultOf(await call("leave", { code: 0 })), null);
+  });
+
+  await t.test("carries a long text, whatever is in it and wherever it is cut", async (t) => {
+    const odd = [0, 10, 31, 34, 92, 127, 0xe9, 0x20ac, 0xd83d, 0xde00];
+    for (const at of [65_535, 65_536, 131_070]) {
+      for (const codes of [[], odd, ...odd.map((code) => [code]), [0xd83d, 0xde00]]) {
+        const { end } = await call("long", { at, codes });
+        if (end.kind !== "succeeded" || end.resultFile === undefined) throw new Error("no file");
+        const text = readFileSync(end.resultFile.path, "utf8");
+        t.equal(end.resultFile.sizeBytes, Buffer.byteLength(text));
+        const expected = `${"x".repeat(at)}${String.fromCharCode(...codes)}${"y".repeat(70_000)}`;
+        t.ok(JSON.parse(text) === expected, `${codes} at ${at}`);
+      }
+    }
   });
 
   await t.test("every way to leave ends that call only", async (t) => {

@@ -24,6 +24,8 @@ from time import perf_counter, time  # noqa: E402
 QUICK_SECONDS = 0.0002
 FLUSH_SECONDS = 0.001
 FLUSH_ANSWERS = 32
+# A result whose JSON is longer goes into a file.
+INLINE_BYTES = 64 << 10
 MEASURED_SECONDS = 0.0005
 TRACE_CHARACTERS = 16384
 DETAIL_CHARACTERS = 8192
@@ -52,10 +54,8 @@ class Worker:
         # Of the call before; None: it was returned.
         self.last_ok = True
         self.last_flush = 0.0
-        # The result of the call that ends, when it is a text: it may be kept as it is.
+        # The result of the call that ends, when it is a text that goes into a file.
         self.long_text = None
-        # Its JSON text, where that is large and simple.
-        self.pieces = None
         self.run = None
         self.cwd = None
         # The call that said last what is called, and what was found for it; None: not looked up.
@@ -163,10 +163,9 @@ class Worker:
             if kind is not dict and result is not None and hasattr(result, "__await__"):
                 result = _await(result)
             if not self.forked:
-                if kind is str:
+                if kind is str and len(result) > INLINE_BYTES:
                     self.long_text = result
-                    self.pieces = self.results.pieces(result)
-                if self.pieces is None:
+                else:
                     text = self.results.text(result)
             # What the result holds may write when it goes: that must come before the mark.
             result = None
@@ -180,7 +179,6 @@ class Worker:
         _package.call = None
         self._finish(call_id, entry, text, code, failure, started_at, seconds)
         self.long_text = None
-        self.pieces = None
 
     def _skip(self, call, call_id):
         self._take(call)
@@ -225,10 +223,10 @@ class Worker:
             answer = self._failed(failure)
         elif code is not None and code != 0:
             answer = '"ok":false,"reason":"exit-code","code":%d' % code
-        elif self.pieces is not None:
-            answer = self._large(call_id, self.pieces)
-        elif len(text) > 16384 and len(text.encode("utf-8", "backslashreplace")) > 65536:
-            answer = self._large(call_id, (text.encode("utf-8", "backslashreplace"),))
+        elif self.long_text is not None:
+            answer = self._large(call_id, self.values.quoted_pieces(self.long_text))
+        elif len(text) > INLINE_BYTES // 4 and len(_bytes(text)) > INLINE_BYTES:
+            answer = self._large(call_id, (_bytes(text),))
         else:
             answer = '"ok":true,"result":%s' % text
             self.kept.add(call_id, text)
@@ -331,8 +329,8 @@ class Worker:
             path, size = self.values.write_file(folder, name, pieces)
         except OSError as error:
             return self._failed(self.values.NotJson(
-                "the result of %d bytes cannot be written to %s: %s; return less, or write a file"
-                " and return its path" % (sum(map(len, pieces)), folder, error.strerror)))
+                "the result, too long for the answer, cannot be written to %s: %s; return less, or"
+                " write a file and return its path" % (folder, error.strerror)))
         self.kept.add_file(call_id, path, self.long_text)
         return '"ok":true,"resultFile":%s,"sizeBytes":%d' % (self.results.text(path), size)
 
@@ -404,9 +402,14 @@ class Worker:
         os._exit(1 if failure is not None else code or 0)
 
 
+def _bytes(text):
+    # Half of a surrogate pair has no UTF-8; as backslash escape it is JSON for the same.
+    return text.encode("utf-8", "backslashreplace")
+
+
 def _plain(text, limit):
     """`text` as something that UTF-8 can hold, cut in the middle when it is too long."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = _bytes(text).decode()
     if len(text) <= limit:
         return text
     return "%s\n... %d characters left out ...\n%s" % (

@@ -4,14 +4,15 @@ import json
 import os
 from json import decoder, encoder
 
-INLINE_BYTES = 64 << 10
 # As many as an agent has at a worker at once; what is older goes in one piece.
 KEPT_RESULTS = 96
 # Large texts are kept as they are, too: they cannot change, so a later call may have the same one.
 KEPT_TEXTS = 4
 LONG_TEXT = 4096
-# What a JSON string has to escape, of ASCII.
-_ESCAPED = bytes(range(32)) + b'"\\'
+# Long texts are quoted a piece at a time: it stays in the processor's caches, and no memory is asked for anew.
+PIECE_CHARACTERS = 64 << 10
+# Changes what a JSON string has to escape, of ASCII, and nothing else.
+_WITHOUT_ESCAPED = bytes(1 if code == 0 else 0 if code < 32 or code in b'"\\' else code for code in range(256))
 _LEAVES = {int, float, str, bool, type(None)}
 
 decode = json.JSONDecoder().decode
@@ -113,6 +114,7 @@ def _member(value, path, what):
     return value
 
 
+_quote = encoder.c_encode_basestring or encoder.py_encode_basestring
 _PLAIN = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
@@ -123,11 +125,10 @@ def _unencodable(value):
 def _make_encoder():
     # JSONEncoder.encode builds a new C encoder for each value; one that lives on is three times faster.
     make = getattr(encoder, "c_make_encoder", None)
-    quote = encoder.c_encode_basestring or encoder.py_encode_basestring
     if make is None:
         plain = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return lambda value, _level: (plain.encode(value),)
-    return make({}, _unencodable, quote, None, ":", ",", False, False, False)
+    return make({}, _unencodable, _quote, None, ":", ",", False, False, False)
 
 
 class Results:
@@ -157,21 +158,25 @@ class Results:
         return text
 
 
-    def pieces(self, value):
-        """The JSON text of a long text in pieces, without a copy, or None: it is not as simple."""
-        if type(value) is not str or len(value) <= INLINE_BYTES:
-            return None
-        raw = _plain_bytes(value)
-        return None if raw is None else (b'"', raw, b'"')
+
+def quoted_pieces(text):
+    """The JSON of a long text as bytes, one piece after the other."""
+    yield b'"'
+    for at in range(0, len(text), PIECE_CHARACTERS):
+        piece = text[at : at + PIECE_CHARACTERS]
+        raw = _plain_bytes(piece)
+        # Half of a surrogate pair has no UTF-8; as backslash escape it is JSON for the same.
+        yield _quote(piece)[1:-1].encode("utf-8", "backslashreplace") if raw is None else raw
+    yield b'"'
 
 
-def _plain_bytes(value):
+def _plain_bytes(text):
     """The text as JSON has it between its quotes, or None: something must be escaped."""
-    if not value.isascii():
+    if not text.isascii():
         return None
-    # Looking for what must be escaped is three times faster than the encoder.
-    raw = value.encode()
-    return raw if len(raw.translate(None, _ESCAPED)) == len(raw) else None
+    raw = text.encode()
+    # Bytes that a translation leaves alone come back as the same object: the fastest look there is.
+    return raw if raw.translate(_WITHOUT_ESCAPED) is raw else None
 
 
 def _bad_key(value):
@@ -247,14 +252,17 @@ def write_file(folder, name, pieces):
     path = os.path.join(folder, name)
     temporary = path + ".part"
     size = 0
-    with open(temporary, "wb", buffering=0) as file:
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
         for piece in pieces:
+            written = os.write(fd, piece)
+            while written < len(piece):
+                written += os.write(fd, memoryview(piece)[written:])
             size += len(piece)
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[file.write(rest) :]
+    finally:
+        os.close(fd)
     os.rename(temporary, path)
     return path, size
 
 
-__all__ = ["INLINE_BYTES", "Kept", "NotJson", "Results", "decode", "decoder", "write_file"]
+__all__ = ["Kept", "NotJson", "Results", "decode", "decoder", "quoted_pieces", "write_file"]
