@@ -3,9 +3,9 @@
 // It changes nothing; what is done about damage is in salvage.ts.
 import type { DatabaseSync } from "node:sqlite";
 import { decodeEntry, entrySpan } from "../../protocol/outbox.ts";
-import { isSound } from "../../protocol/row-sum.ts";
+import { isSound, isSum } from "../../protocol/row-sum.ts";
 import { ackedSum } from "./outbox.ts";
-import { endSum, eventsPerRun, eventsSum, logSum, runSum } from "./run-table.ts";
+import { endSum, eventsPerRun, eventsSeed, logSum, runSum } from "./run-table.ts";
 
 export type Row = Record<string, unknown>;
 
@@ -41,7 +41,7 @@ export function readAcked(database: DatabaseSync): number | undefined {
     database.prepare("SELECT value FROM meta WHERE key = ?").get(key)?.value;
   const acked = Number(value("acked") ?? 0);
   const sum = value("acked_sum");
-  return sum === undefined || sum === ackedSum(acked) ? acked : undefined;
+  return sum === undefined || isSum(sum, (of) => ackedSum(acked, of)) ? acked : undefined;
 }
 
 function findInOutbox(database: DatabaseSync, acked: number): string | undefined {
@@ -94,20 +94,21 @@ export function isPositionSound({
   log_sum: sum,
   ...row
 }: Row): boolean {
-  if (sum !== null) return sum === logSum([Number(no), segment, end]);
+  if (sum !== null) return isSum(sum, (of) => logSum([Number(no), segment, end], of));
   // Never written, or by an earlier release.
   return row.sum === null || (segment === 0 && end === 0);
 }
 
 export function isNameSound({ no, run, digest, params, started_at: startedAt, sum }: Row): boolean {
-  return sum === null || sum === runSum([Number(no), run, digest, params, startedAt]);
+  if (sum === null) return true;
+  return isSum(sum, (of) => runSum([Number(no), run, digest, params, startedAt], of));
 }
 
 export function isEndSound(row: Row): boolean {
   const { no, outcome, finished_at: finishedAt, last_seq: lastSeq, end_sum: sum } = row;
   // Not ended, or by an earlier release.
   if (sum === null) return row.sum === null || outcome === null;
-  return sum === endSum([Number(no), outcome, finishedAt, lastSeq]);
+  return isSum(sum, (of) => endSum([Number(no), outcome, finishedAt, lastSeq], of));
 }
 
 /** A run can be replayed only from all of its events. */
@@ -120,7 +121,7 @@ export function eventsDamage(database: DatabaseSync, { no, run }: Row): string |
   for (const row of rows) {
     if (row.id !== from + index) return `events of run ${run} are missing`;
     const data = String(row.data);
-    if (row.sum !== null && row.sum !== eventsSum(data, Number(no), index)) {
+    if (!isSound(data, eventsSeed(Number(no), index), row.sum)) {
       return `events of run ${run} are not what was written`;
     }
     index += 1;

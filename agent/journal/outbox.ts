@@ -15,7 +15,7 @@ import {
   objectPartBytes,
   type UnnumberedRecord,
 } from "../../protocol/outbox.ts";
-import { rowSum } from "../../protocol/row-sum.ts";
+import { rowSum, type SumOf } from "../../protocol/row-sum.ts";
 
 /** How far the combined log of a run is known to the outbox. */
 export interface LogPosition {
@@ -261,8 +261,8 @@ export function outboxSum(data: string, span: number): number {
   return rowSum(data, span);
 }
 
-export function ackedSum(acked: number): number {
-  return rowSum(String(acked), 0);
+export function ackedSum(acked: number, sumOf: SumOf = rowSum): number {
+  return sumOf(String(acked), 0);
 }
 
 /** A file that stored rows point to, with the last number that needs it. Ordered by that number. */

@@ -3,7 +3,7 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Json } from "../../protocol/json.ts";
 import type { RunOutcome } from "../../protocol/outcome.ts";
-import { rowSum } from "../../protocol/row-sum.ts";
+import { rowSum, type SumOf } from "../../protocol/row-sum.ts";
 import { runIdPattern } from "../../protocol/state-paths.ts";
 import type { LogPosition } from "./outbox.ts";
 
@@ -121,7 +121,7 @@ export class RunTable {
       this.#statements.insertEvents.run(
         no * eventsPerRun + nextEvent,
         data,
-        eventsSum(data, no, nextEvent),
+        rowSum(data, eventsSeed(no, nextEvent)),
       );
     }
     for (const { entry, outcome, at, lastSeq } of this.#finished) {
@@ -227,23 +227,28 @@ interface RunEntry {
 /** Over the columns that never change. */
 export function runSum(
   columns: [no: number, run: unknown, digest: unknown, params: unknown, startedAt: unknown],
+  sumOf: SumOf = rowSum,
 ): number {
-  return rowSum(JSON.stringify(columns), 1);
+  return sumOf(JSON.stringify(columns), 1);
 }
 
 export function endSum(
   columns: [no: number, outcome: unknown, finishedAt: unknown, lastSeq: unknown],
+  sumOf: SumOf = rowSum,
 ): number {
-  return rowSum(JSON.stringify(columns), 2);
+  return sumOf(JSON.stringify(columns), 2);
 }
 
-export function logSum(columns: [no: number, segment: unknown, end: unknown]): number {
-  return rowSum(JSON.stringify(columns), 3);
+export function logSum(
+  columns: [no: number, segment: unknown, end: unknown],
+  sumOf: SumOf = rowSum,
+): number {
+  return sumOf(JSON.stringify(columns), 3);
 }
 
 /** `index` is that of the row within its run. */
-export function eventsSum(data: string, no: number, index: number): number {
-  return rowSum(data, (Math.imul(no, 31) + index) | 0);
+export function eventsSeed(no: number, index: number): number {
+  return (Math.imul(no, 31) + index) | 0;
 }
 
 /** Room for 2^32 turns a run, and 2^21 runs below the largest safe integer. */

@@ -1,6 +1,6 @@
-# What a call may leave behind in a worker that lives on: environment, folder, streams, children,
-# threads, signal handlers. It puts back what can be put back, and names what cannot: the worker is
-# then retired. It never decides whether the call itself went well.
+# What a call may leave behind in a worker that lives on: streams, children, threads, signal handlers.
+# It puts back what can be put back, and names what cannot: the worker is then retired. It never
+# decides whether the call itself went well.
 import _signal
 import _thread
 import fcntl
@@ -39,112 +39,6 @@ def streams_replaced():
         except OSError:
             return "the task closed descriptor %d" % fd
     return None
-
-
-class _Variables(dict):
-    """What os.environ keeps, which says whether anything has changed it: a comparison costs 1 us."""
-
-    is_changed = False
-
-    def __setitem__(self, name, value):
-        self.is_changed = True
-        dict.__setitem__(self, name, value)
-
-    def __delitem__(self, name):
-        self.is_changed = True
-        dict.__delitem__(self, name)
-
-    def clear(self):
-        self.is_changed = True
-        dict.clear(self)
-
-    def pop(self, *args):
-        self.is_changed = True
-        return dict.pop(self, *args)
-
-    def popitem(self):
-        self.is_changed = True
-        return dict.popitem(self)
-
-    def setdefault(self, *args):
-        self.is_changed = True
-        return dict.setdefault(self, *args)
-
-    def update(self, *args, **more):
-        self.is_changed = True
-        dict.update(self, *args, **more)
-
-    def __ior__(self, other):
-        self.update(other)
-        return self
-
-
-class Environment:
-    """os.environ for one call after the other; changed only where two calls differ."""
-
-    def __init__(self):
-        self._object = os.environ
-        self._data = _Variables(os.environ._data)
-        os.environ._data = self._data
-        os.environb._data = self._data
-        self._base = dict(self._data)
-        self._own = None
-        self._task = None
-        self._attempt = None
-        self._expected = dict(self._data)
-
-    def enter(self, call):
-        base = call.get("env")
-        own = call.get("own")
-        task = call["task"]
-        attempt = call["attempt"]
-        if base is not None or own is not None or self._own is not None:
-            if base is not None:
-                self._base = {os.fsencode(name): os.fsencode(base[name]) for name in base}
-            self._own = own
-            wanted = dict(self._base)
-            for name in own or ():
-                wanted[os.fsencode(name)] = os.fsencode(own[name])
-            wanted[b"EDGEDAG_TASK"] = task.encode()
-            wanted[b"EDGEDAG_ATTEMPT"] = b"%d" % attempt
-            self._expected = wanted
-            self._task = task
-            self._attempt = attempt
-            self.restore()
-            return
-        if task != self._task:
-            self._task = task
-            self._set(b"EDGEDAG_TASK", task.encode())
-        if attempt != self._attempt:
-            self._attempt = attempt
-            self._set(b"EDGEDAG_ATTEMPT", b"%d" % attempt)
-
-    def get(self, name):
-        value = self._expected.get(os.fsencode(name))
-        return None if value is None else os.fsdecode(value)
-
-    def changed(self):
-        return self._data.is_changed or os.environ is not self._object
-
-    def restore(self):
-        os.environ = self._object
-        data = self._data
-        expected = self._expected
-        for name in [name for name in data if name not in expected]:
-            os.unsetenv(name)
-            del data[name]
-        for name, value in expected.items():
-            if data.get(name) != value:
-                os.putenv(name, value)
-                data[name] = value
-        if b"TZ" in data or b"TZ" in expected:
-            time.tzset()
-        data.is_changed = False
-
-    def _set(self, name, value):
-        os.putenv(name, value)
-        dict.__setitem__(self._data, name, value)
-        self._expected[name] = value
 
 
 class Children:

@@ -34,7 +34,7 @@ REHEARSED_CODE = "def main(given):\n    return {'given': given}\n"
 
 class Worker:
     def __init__(self, channel, mark, page):
-        from edgedag_worker import calls, hygiene, values
+        from edgedag_worker import calls, environment, hygiene, values
 
         self.channel = channel
         self.mark = mark
@@ -44,7 +44,7 @@ class Worker:
         self.results = values.Results()
         self.kept = values.Kept()
         self.loader = calls.Loader()
-        self.environment = hygiene.Environment()
+        self.environment = environment.Environment()
         self.children = hygiene.Children()
         self.answers = []
         # How many of them are sent together.

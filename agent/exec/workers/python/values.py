@@ -158,7 +158,6 @@ class Results:
         return text
 
 
-
 def quoted_pieces(text):
     """The JSON of a long text as bytes, one piece after the other."""
     yield b'"'
