@@ -45,6 +45,8 @@ export class RunHost {
   #isScheduled = false;
   #channel: RunChannel | undefined;
   #cause: number | undefined;
+  /** This turn gives something to a worker that had nothing. */
+  #feedsIdle = false;
   #wake: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #startedAt: number;
@@ -343,6 +345,7 @@ export class RunHost {
     const events: JournaledEvent[] = [];
     const startedAt = performance.now();
     this.#cause = undefined;
+    this.#feedsIdle = false;
     try {
       for (let event = this.#inbox.shift(); event !== undefined; event = this.#inbox.shift()) {
         events.push(event);
@@ -410,8 +413,9 @@ export class RunHost {
           break;
         }
         this.#flights.start(command, this.#cause);
-        // Many at once: a worker may begin with the first while the others are prepared.
-        if (this.#flights.unsent >= sentAtOnce) this.#sendOff();
+        // Many at once: a worker that was idle begins with the first while the others are prepared.
+        if (command.behind === undefined) this.#feedsIdle = true;
+        if (this.#feedsIdle && this.#flights.unsent >= sentAtOnce) this.#sendOff();
         break;
       case "stop-attempt":
         if (!this.#onlyOnce.stop(command)) this.#flights.stop(command);

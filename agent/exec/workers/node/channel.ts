@@ -28,6 +28,11 @@ export class Channel {
     return this.#bytes.toString("utf8", from, this.#start);
   }
 
+  /** Something of a next frame is here. */
+  get hasMore(): boolean {
+    return this.#end > this.#start;
+  }
+
   send(text: string): void {
     // A UTF-16 unit has at most three bytes in UTF-8.
     if (this.#out.length < 4 + text.length * 3) {

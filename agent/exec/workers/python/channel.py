@@ -4,6 +4,8 @@
 import fcntl
 import os
 import struct
+import termios
+from fcntl import ioctl
 
 MAX_FRAME_BYTES = 64 << 20
 READ_BYTES = 1 << 18
@@ -21,6 +23,7 @@ class Channel:
     def __init__(self, fd):
         self._fd = move_high(fd)
         self._rest = b""
+        self._unread = bytearray(4)
         os.set_blocking(self._fd, True)
         # A fork without exec (multiprocessing) keeps descriptors that are close-on-exec.
         os.register_at_fork(after_in_child=self._forget)
@@ -49,6 +52,16 @@ class Channel:
             rest = b"".join(pieces)
         self._rest = rest[end:]
         return rest[4:end].decode()
+
+    def has_more(self):
+        """Whether something of a next frame is here."""
+        if self._rest:
+            return True
+        try:
+            ioctl(self._fd, termios.FIONREAD, self._unread, True)
+        except OSError:
+            return False
+        return any(self._unread)
 
     def send(self, text):
         """Sends one frame; blocks until the kernel has all of it."""

@@ -106,13 +106,17 @@ class Worker:
             has_refs = '"$ref"' in text
             self.usage = self._usage()
             self.short_seconds = 0.0
+            if not self.answers:
+                # None has waited yet.
+                self.last_flush = perf_counter()
             calls = decode(text)["run"]
             # The first frame for a worker that had nothing to do: the next one depends on its answers.
             is_first = "claim" not in calls[0]
             self.enough = len(calls) // 2 + 1 if is_first else FLUSH_ANSWERS
             for call in calls:
                 self._one(call, has_refs)
-            if self.answers:
+            # What is sent together costs both ends less; a quick call more is no long wait.
+            if self.answers and (is_first or not self.channel.has_more()):
                 self._flush()
 
     def _one(self, call, has_refs):
