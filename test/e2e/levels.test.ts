@@ -7,6 +7,7 @@ import t from "tap";
 import { boxesFolder } from "../../agent/boxes-folder.ts";
 import { outsideTag } from "../../agent/outside.ts";
 import { exitCodes } from "../../protocol/exit-codes.ts";
+import { groupsNamed } from "../isolation/control-groups.ts";
 import { findTestRunsc } from "../isolation/gvisor-rig.ts";
 import { Box } from "../rig/box.ts";
 import { runJson } from "../rig/run-json.ts";
@@ -161,9 +162,7 @@ function leftOf(box: Box): string[] {
   const mounts = readFileSync("/proc/self/mounts", "utf8")
     .split("\n")
     .filter((line) => line.includes(`edgedag.boxes-${tag}`));
-  const groups = readdirSync("/sys/fs/cgroup", { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && entry.name === `edgedag-${tag}`)
-    .map((entry) => join(entry.parentPath, entry.name));
+  const groups = groupsNamed(`edgedag-${tag}`);
   return [...(existsSync(folder) ? [folder] : []), ...mounts, ...groups];
 }
 

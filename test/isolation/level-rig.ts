@@ -15,6 +15,7 @@ import { SeccompMaker } from "../../agent/exec/isolation/seccomp.ts";
 import { SubprocessMaker } from "../../agent/exec/isolation/subprocess.ts";
 import { LauncherKeeper } from "../../agent/exec/launcher/keeper.ts";
 import { launcherPath } from "../exec/launcher-rig.ts";
+import { groupsNamed } from "./control-groups.ts";
 import { isRoot, processesWith, root, smallLimits } from "./isolation-rig.ts";
 
 export const pythonPath = "/usr/bin/python3";
@@ -99,7 +100,7 @@ export async function startParts(folder: string, tag: string): Promise<LevelPart
 
 /** Everything on this machine that parts of `folder` and `tag` could have left. */
 export function leftOf(folder: string, tag: string): string[] {
-  const left = [...mountsBelow(folder), ...cgroupsOf(`edgedag-${tag}`)];
+  const left = [...mountsBelow(folder), ...groupsNamed(`edgedag-${tag}`)];
   const boxes = join(folder, "boxes");
   if (existsSync(boxes)) left.push(...readdirSync(boxes).map((name) => join(boxes, name)));
   if (isRoot) left.push(...boxProcesses(tag, "").map((pid) => `process ${pid}`));
@@ -113,20 +114,4 @@ export function boxProcesses(tag: string, word: string): number[] {
     const uid = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? -1;
     return !isRoot || (uid >= first && uid < first + 1000);
   });
-}
-
-/** Groups below those of that name, wherever they are mounted; the parent itself may stay. */
-function cgroupsOf(name: string): string[] {
-  const found: string[] = [];
-  const look = (folder: string, depth: number) => {
-    if (depth > 4) return;
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      if (!entry.isDirectory()) continue;
-      const path = join(folder, entry.name);
-      if (entry.name === name) found.push(path);
-      else look(path, depth + 1);
-    }
-  };
-  look("/sys/fs/cgroup", 0);
-  return found;
 }
