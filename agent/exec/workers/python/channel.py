@@ -5,7 +5,6 @@ import fcntl
 import os
 import struct
 import termios
-from fcntl import ioctl
 
 MAX_FRAME_BYTES = 64 << 20
 READ_BYTES = 1 << 18
@@ -58,7 +57,7 @@ class Channel:
         if self._rest:
             return True
         try:
-            ioctl(self._fd, termios.FIONREAD, self._unread, True)
+            fcntl.ioctl(self._fd, termios.FIONREAD, self._unread, True)
         except OSError:
             return False
         return any(self._unread)
